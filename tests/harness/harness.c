@@ -247,6 +247,15 @@ on_sanitizer_death(void)
 {
 	test_fail("sanitizer", 0, "a sanitizer's report: see above");
 }
+
+/* UndefinedBehaviorSanitizer calls this by name after each report. */
+void __ubsan_on_report(void);
+
+void
+__ubsan_on_report(void)
+{
+	on_sanitizer_death();
+}
 #endif
 
 static void

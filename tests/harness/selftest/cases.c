@@ -38,7 +38,7 @@ static void
 fail_a_requirement(void *arg)
 {
 	(void)arg;
-	REQUIRE(!"reached");
+	REQUIRE(1 > 3);
 }
 
 static void
@@ -139,7 +139,7 @@ TEST(report__requirement_in_plain_fork__fails_once)
 	pid_t child = fork();
 
 	if (child == 0)
-		REQUIRE(!"reached");
+		REQUIRE(1 > 3);
 	CHECK_EQ(wait_child(child), 1);
 }
 
@@ -175,7 +175,7 @@ TEST(skip__reason__skips)
 
 TEST(skip__after_failure__fails)
 {
-	CHECK(!"true");
+	CHECK(2 > 3);
 	SKIP("too late");
 }
 
