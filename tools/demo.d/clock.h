@@ -36,4 +36,14 @@ clock_between_ns(uint64_t earlier, uint64_t later)
 	return later > earlier ? later - earlier : 0;
 }
 
+/* For qsort(): durations, the shortest first. */
+static inline int
+clock_compare_ns(const void *left, const void *right)
+{
+	uint64_t a = *(const uint64_t *)left;
+	uint64_t b = *(const uint64_t *)right;
+
+	return (a > b) - (a < b);
+}
+
 #endif

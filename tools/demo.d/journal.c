@@ -55,6 +55,8 @@ journal_receive(struct journal *journal, unsigned place, uint32_t product)
 	set_time(&request->began_ns, 0);
 	set_time(&request->ended_ns, 0);
 	set_time(&request->answered_ns, 0);
+	/* Relaxed: only a rough measure of progress. */
+	atomic_store_explicit(&request->steps, 0, memory_order_relaxed);
 	request->cpu_ns = 0;
 	request->slept_ns = 0;
 	request->source = SOURCE_NONE;

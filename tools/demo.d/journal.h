@@ -34,6 +34,7 @@ enum source {
 struct journal_request {
 	_Atomic uint64_t received_ns; /* the request was read */
 	_Atomic uint64_t began_ns;    /* its query started in this worker */
+	_Atomic uint64_t steps;	      /* how far the query is; relaxed */
 	_Atomic uint64_t ended_ns;    /* ... and ended */
 	_Atomic uint64_t answered_ns; /* the last byte went out */
 	uint64_t cpu_ns;	      /* that the query used; before ended_ns */
@@ -69,6 +70,13 @@ static inline uint64_t
 journal_time(const _Atomic uint64_t *time)
 {
 	return atomic_load_explicit(time, memory_order_acquire);
+}
+
+static inline uint64_t
+journal_steps(const struct journal_request *request)
+{
+	/* Relaxed: only a rough measure of progress. */
+	return atomic_load_explicit(&request->steps, memory_order_relaxed);
 }
 
 /* Memory that children inherit, or NULL. */

@@ -19,7 +19,6 @@
 
 #define PRODUCT 41u	  /* of rounds 1 and 2 */
 #define KILL_PRODUCT 241u /* of round 3; sells as well */
-#define KILL_PERCENT 40u  /* of the query's time alone, then the kill comes */
 #define SERVE_TTL_MS 60000u
 #define TIMED_RUNS 3u
 
@@ -30,33 +29,27 @@
 struct truth {
 	struct text report;
 	struct text kill_report;
+	_Atomic uint64_t kill_steps; /* of the query for kill_report */
 	uint64_t alone_ns; /* the query's time, median of TIMED_RUNS */
 };
-
-static int
-compare_ns(const void *left, const void *right)
-{
-	uint64_t a = *(const uint64_t *)left;
-	uint64_t b = *(const uint64_t *)right;
-
-	return (a > b) - (a < b);
-}
 
 /* Asks the database directly, and takes the time. */
 static bool
 learn_truth(struct truth *truth, const struct shop *shop)
 {
 	struct report report;
+	_Atomic uint64_t ignored = 0;
 	uint64_t took_ns[TIMED_RUNS];
 	bool good;
 
 	if (!report_open(&report, shop->path))
 		return false;
-	good = report_make(&report, KILL_PRODUCT, &truth->kill_report);
+	good = report_make(&report, KILL_PRODUCT, &truth->kill_report,
+	    &truth->kill_steps);
 	for (unsigned i = 0; i < TIMED_RUNS && good; i++) {
 		uint64_t started_ns = clock_now_ns();
 
-		good = report_make(&report, PRODUCT, &truth->report);
+		good = report_make(&report, PRODUCT, &truth->report, &ignored);
 		took_ns[i] = clock_now_ns() - started_ns;
 	}
 	report_close(&report);
@@ -67,7 +60,7 @@ learn_truth(struct truth *truth, const struct shop *shop)
 		    shop->path);
 		return false;
 	}
-	qsort(took_ns, TIMED_RUNS, sizeof(took_ns[0]), compare_ns);
+	qsort(took_ns, TIMED_RUNS, sizeof(took_ns[0]), clock_compare_ns);
 	truth->alone_ns = took_ns[TIMED_RUNS / 2];
 	return true;
 }
@@ -85,7 +78,7 @@ play(const struct server *server, const struct truth *truth)
 	rounds[ROUND_KILL] = (struct round){ .product = KILL_PRODUCT,
 		.cached = true,
 		.kill = true,
-		.kill_after_ns = truth->alone_ns * KILL_PERCENT / 100,
+		.query_steps = truth->kill_steps,
 		.expected = &truth->kill_report };
 	timeline_legend();
 	for (unsigned i = 0; i < ROUNDS; i++) {

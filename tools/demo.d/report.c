@@ -9,6 +9,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define STEP 20000 /* instructions of SQLite's virtual machine */
+
 static const char name_sql[] = "SELECT name FROM products WHERE id = ?1";
 
 static const char also_sql[] =
@@ -97,8 +99,20 @@ add_row(struct text *body, sqlite3_stmt *row)
 	    (int)(cents % 100));
 }
 
+/* Called by SQLite every STEP instructions of its virtual machine. */
+static int
+count_step(void *arg)
+{
+	_Atomic uint64_t *steps = arg;
+
+	/* Relaxed: a number by itself. */
+	(void)atomic_fetch_add_explicit(steps, 1, memory_order_relaxed);
+	return 0;
+}
+
 bool
-report_make(struct report *report, uint32_t product, struct text *body)
+report_make(struct report *report, uint32_t product, struct text *body,
+    _Atomic uint64_t *steps)
 {
 	struct text name;
 	unsigned rows = 0;
@@ -111,11 +125,13 @@ report_make(struct report *report, uint32_t product, struct text *body)
 	text_add_json(body, name.data);
 	text_add(body, ",\n  \"who_bought_it_also_bought\": [");
 	(void)sqlite3_bind_int64(report->also, 1, product);
+	sqlite3_progress_handler(report->db, STEP, count_step, steps);
 	while ((step = sqlite3_step(report->also)) == SQLITE_ROW) {
 		text_add(body, rows++ > 0 ? ",\n" : "\n");
 		add_row(body, report->also);
 	}
 	(void)sqlite3_reset(report->also);
+	sqlite3_progress_handler(report->db, 0, NULL, NULL);
 	text_add(body, "\n  ]\n}\n");
 	return step == SQLITE_DONE && !body->overflow;
 }

@@ -4,6 +4,7 @@
 #define DEMO_REPORT_H
 
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,8 +22,13 @@ bool report_open(struct report *report, const char *path);
 
 void report_close(struct report *report);
 
-/* The report on one product, as JSON, in *body.  False: the database failed. */
-bool report_make(struct report *report, uint32_t product, struct text *body);
+/*
+ * The report on one product, as JSON, in *body.  *steps grows as the query
+ * runs: by the same amount whenever the same query runs, however fast.
+ * Returns false if the database failed.
+ */
+bool report_make(struct report *report, uint32_t product, struct text *body,
+    _Atomic uint64_t *steps);
 
 /* The product's name in *name; false if there is none. */
 bool report_product(struct report *report, uint32_t product, struct text *name);

@@ -23,7 +23,8 @@ struct hunt {
 	const struct server *server;
 	bool over;
 	unsigned received; /* requests that have reached a worker */
-	uint64_t began_ns; /* of a query that runs; 0: there is none */
+	bool computing;	   /* a query runs */
+	uint64_t steps;	   /* that it has made */
 	unsigned place;	   /* its worker */
 };
 
@@ -31,13 +32,14 @@ static void
 see_request(const struct journal_request *request, unsigned place, void *arg)
 {
 	struct hunt *hunt = arg;
-	uint64_t began_ns = journal_time(&request->began_ns);
 
 	hunt->received++;
-	if (began_ns != 0 && journal_time(&request->ended_ns) == 0) {
-		hunt->began_ns = began_ns;
-		hunt->place = place;
-	}
+	if (journal_time(&request->began_ns) == 0 ||
+	    journal_time(&request->ended_ns) != 0)
+		return;
+	hunt->computing = true;
+	hunt->steps = journal_steps(request);
+	hunt->place = place;
 }
 
 /* Kills the computing worker once everybody waits for it. */
@@ -49,11 +51,11 @@ hunt_idle(void *arg)
 	if (!hunt->round->kill || hunt->over)
 		return;
 	hunt->received = 0;
-	hunt->began_ns = 0;
+	hunt->computing = false;
 	journal_visit(hunt->server->journal, hunt->round->started_ns,
 	    see_request, hunt);
-	if (hunt->began_ns == 0 || hunt->received < hunt->round->clients ||
-	    clock_now_ns() < hunt->began_ns + hunt->round->kill_after_ns)
+	if (!hunt->computing || hunt->received < hunt->round->clients ||
+	    hunt->steps * 100 < hunt->round->query_steps * KILL_PERCENT)
 		return;
 	server_kill_worker(hunt->server, hunt->place);
 	hunt->over = true;
@@ -83,6 +85,7 @@ gather_span(const struct journal_request *request, unsigned place, void *arg)
 		.began_ns = journal_time(&request->began_ns),
 		.ended_ns = journal_time(&request->ended_ns),
 		.answered_ns = journal_time(&request->answered_ns),
+		.steps = journal_steps(request),
 	};
 	span->source = (enum source)request->source;
 	span->cpu_ns = request->cpu_ns;
@@ -154,15 +157,6 @@ count_spans(struct round *round)
 	}
 }
 
-static int
-compare_ns(const void *left, const void *right)
-{
-	uint64_t a = *(const uint64_t *)left;
-	uint64_t b = *(const uint64_t *)right;
-
-	return (a > b) - (a < b);
-}
-
 static void
 count_answers(struct round *round, const struct client *clients)
 {
@@ -185,7 +179,7 @@ count_answers(struct round *round, const struct client *clients)
 	round->answered = count;
 	if (count == 0)
 		return;
-	qsort(waited_ns, count, sizeof(waited_ns[0]), compare_ns);
+	qsort(waited_ns, count, sizeof(waited_ns[0]), clock_compare_ns);
 	round->median_ns = waited_ns[count / 2];
 	round->longest_ns = waited_ns[count - 1];
 }

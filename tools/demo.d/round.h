@@ -8,6 +8,7 @@
 #include "text.h"
 
 #define ROUND_SPANS_MAX 256u
+#define KILL_PERCENT 40u /* of the query are done when the kill comes */
 
 /* One request in the timeline, copied from the journal. */
 struct span {
@@ -18,6 +19,7 @@ struct span {
 	uint64_t began_ns;
 	uint64_t ended_ns;
 	uint64_t answered_ns;
+	uint64_t steps;
 	uint64_t cpu_ns;
 	uint64_t slept_ns;
 	uint64_t killed_ns; /* 0: it lived */
@@ -28,8 +30,8 @@ struct round {
 	const struct text *expected; /* the body, made by the driver */
 	uint32_t product;
 	bool cached;
-	bool kill;		/* the worker that is in its query */
-	uint64_t kill_after_ns; /* the start of that query */
+	bool kill;	      /* the computing worker, KILL_PERCENT through */
+	uint64_t query_steps; /* that the whole query takes */
 
 	/* What came of it. */
 	uint64_t started_ns;

@@ -69,12 +69,16 @@ tell_kill(const struct round *round)
 
 	if (dead == NULL)
 		return;
-	(void)printf("  Worker %d was killed %s into its query.", dead->pid,
+	(void)printf("  Worker %d was killed %s into its query, %" PRIu64
+		     " %% through.",
+	    dead->pid,
 	    text_duration(&words[0],
-		clock_between_ns(dead->began_ns, dead->killed_ns)));
+		clock_between_ns(dead->began_ns, dead->killed_ns)),
+	    round->query_steps != 0 ? dead->steps * 100 / round->query_steps :
+				      0);
 	if (heir != NULL)
-		(void)printf("  %s after the kill worker %d,\n  until then "
-			     "asleep, had been promoted and began the query.",
+		(void)printf("  %s after the kill\n  worker %d, asleep until "
+			     "then, had been promoted and began the query.",
 		    text_duration(&words[1],
 			clock_between_ns(dead->killed_ns, heir->began_ns)),
 		    heir->pid);

@@ -67,7 +67,8 @@ compute(struct visit *visit)
 
 	talk(visit, "computing ...");
 	journal_stamp(&visit->record->began_ns);
-	made = report_make(&worker->report, visit->product, &worker->body);
+	made = report_make(&worker->report, visit->product, &worker->body,
+	    &visit->record->steps);
 	visit->record->cpu_ns = clock_cpu_ns() - cpu_ns;
 	journal_stamp(&visit->record->ended_ns);
 	return made;
