@@ -187,13 +187,13 @@ struct shmc_view {
  * Returns SHMC_OK; SHMC_INVALID beyond the end; SHMC_FENCED after a fork.
  */
 SHMC_API SHMC_MUST_USE enum shmc_status shmc_view_piece(
-    const struct shmc_view *view, size_t offset, const void **data,
+    struct shmc_view *view, size_t offset, const void **data,
     size_t *bytes);
 
 /*
  * Copies up to buffer_bytes of the value into buffer, returns how many.
  */
-SHMC_API size_t shmc_view_copy(const struct shmc_view *view, void *buffer,
+SHMC_API size_t shmc_view_copy(struct shmc_view *view, void *buffer,
     size_t buffer_bytes);
 
 /* Ends a view and clears it.  A cleared view may be released again. */

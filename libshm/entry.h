@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The shape of one entry, and the only place where offsets and lengths from
+ * shared memory become addresses: every one is checked here, once.
+ */
+#ifndef LIBSHM_ENTRY_H
+#define LIBSHM_ENTRY_H
+
+#include "segment.h"
+
+/* A key as the caller gave it, with its hash. */
+struct key {
+	const char *bytes;
+	uint32_t size;
+	uint64_t hash;
+};
+
+uint64_t entry_hash(const struct segment *seg, const void *bytes,
+    size_t size);
+
+/* An entry whose bounds have been checked.  Addresses point into the segment. */
+struct entry_view {
+	const char *key; /* NULL: it begins the first piece */
+	const char *value; /* NULL: in pieces */
+	uint64_t value_bytes;
+	uint64_t total_bytes; /* in the block, rounded up */
+	uint64_t expiry_ms;   /* 0: never */
+	uint32_t key_bytes;
+	uint32_t hash_high;
+	uint32_t first_piece;
+	uint32_t piece_count;
+	uint32_t block;
+	uint32_t flags;
+};
+
+/* What is to be written. */
+struct entry_plan {
+	const struct key *key;
+	uint64_t value_bytes;
+	uint64_t expiry_ms;
+	uint32_t flags;
+	uint32_t first_piece; /* LARGE */
+	uint32_t piece_count;
+};
+
+/* Bytes that the plan takes in a block. */
+uint64_t entry_bytes(const struct entry_plan *plan);
+
+/*
+ * Writes header and key at place (8-byte units from the data region), in the
+ * caller's OPEN block, and returns where the value goes; NULL if LARGE.
+ */
+char *entry_write(struct segment *seg, uint64_t place,
+    const struct entry_plan *plan);
+
+/* False: the word's place cannot be that of an entry. */
+bool entry_read(const struct segment *seg, uint64_t live,
+    struct entry_view *view);
+
+bool entry_has_key(const struct segment *seg, const struct entry_view *view,
+    const struct key *key);
+
+bool entry_expired(const struct segment *seg, const struct entry_view *view);
+
+/* The block in which a LIVE word's entry lies; may be out of range. */
+uint32_t entry_block(const struct segment *seg, uint64_t live);
+
+/* The LIVE word (without tag and freq) for an entry of a block's generation. */
+uint64_t entry_word(uint64_t place, uint64_t generation);
+
+/*
+ * The bytes of a LARGE entry from `offset` of its pieces on: where in *data,
+ * how many until the piece ends in *bytes.  *piece and *piece_start are a
+ * cursor, first_piece and 0 at the start.  False: the chain is damaged.
+ */
+bool entry_piece(const struct segment *seg, const struct entry_view *view,
+    uint64_t offset, uint32_t *piece, uint64_t *piece_start,
+    const char **data, uint64_t *bytes);
+
+#endif

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Giving up blocks in their order.
+ *
+ * The blocks form a ring.  A hand goes round: blocks are opened at the hand, so
+ * ahead of it lie the oldest.  Whoever opens a block also evicts a little ahead
+ * of the hand, so that grace periods pass before the hand arrives.
+ *
+ * Invariant: a block is retired only after every index word that names an entry
+ * in it was unlinked, and is freed only after grace_poll().
+ * Edges: block.M1, M2; grace.G1.
+ * Progress: lock-free.  Blocks of the dead are reaped in passing.
+ * A kill leaves a block EVICTING(dead): the reaper seals it, it is evicted again.
+ */
+#include "evict.h"
+
+#include "counters.h"
+#include "grace.h"
+#include "index.h"
+#include "recover.h"
+#include "testpoint.h"
+
+/* How far ahead of the hand blocks are evicted: one part in so many. */
+#define AHEAD_PART 64u
+#define AHEAD_MIN 2u
+#define AHEAD_MAX 32u
+/* What one call evicts before it takes memory from slow readers. */
+#define PATIENCE 2u
+
+/* ---------------------------------------------------------- large values -- */
+
+/* Whose pieces: LIVE | generation | place. */
+static uint64_t
+head_of(uint64_t entry)
+{
+	return WORD_LIVE | (entry & ((1ull << WORD_TAG_SHIFT) - 1));
+}
+
+static bool
+is_piece_of(const struct segment *seg, uint32_t piece, uint64_t word,
+    uint64_t head)
+{
+	return block_class(word) == BLOCK_PIECE &&
+	    load_relaxed(&seg->blocks[piece].head) == head; /* block.M1 */
+}
+
+static void
+retire_piece(struct member *me, uint32_t piece, uint64_t word, uint64_t goal)
+{
+	if (!block_evict(me->seg, piece, word, me->index))
+		return; /* somebody is at it, perhaps we ourselves */
+	TESTPOINT("evict_piece");
+	(void)block_retire(me->seg, piece, goal);
+	count(me->slot, COUNT_EVICTED_BLOCKS);
+}
+
+void
+evict_pieces(struct member *me, uint64_t entry)
+{
+	struct segment *seg = me->seg;
+	struct entry_view view;
+	uint32_t piece, next;
+	uint64_t goal, word;
+
+	if (!entry_read(seg, entry, &view) || (view.flags & ENTRY_LARGE) == 0)
+		return;
+	goal = grace_start(seg);
+	piece = view.first_piece;
+	for (uint32_t i = 0; i < view.piece_count; i++) {
+		word = load_acquire(&seg->blocks[piece].word); /* block.M1 */
+		if (!is_piece_of(seg, piece, word, head_of(entry)))
+			break;
+		/* Read it before the piece can be reused. */
+		next = load_relaxed(&seg->blocks[piece].next);
+		retire_piece(me, piece, word, goal);
+		if (next == 0 || next > seg->geo.block_count)
+			break;
+		piece = next - 1;
+	}
+}
+
+/* ----------------------------------------------------------- one block --- */
+
+static void
+unlink_entry(struct member *me, uint64_t entry, uint32_t hash_high)
+{
+	if (!index_evict(me->seg, entry, hash_high))
+		return;
+	count(me->slot, COUNT_EVICTED_ENTRIES);
+	evict_pieces(me, entry);
+}
+
+/* Every entry of a LOG block that we are evicting. */
+static void
+unlink_entries(struct member *me, uint32_t block, uint64_t generation)
+{
+	struct segment *seg = me->seg;
+	uint64_t used = min_u64(load_relaxed(&seg->blocks[block].used), /* M1 */
+	    block_bytes(seg));
+	struct entry_view view;
+
+	for (uint64_t at = 0; at < used; at += view.total_bytes) {
+		uint64_t place = (((uint64_t)block << seg->geo.block_shift) +
+		    at) / ENTRY_ALIGN;
+		uint64_t entry = entry_word(place, generation);
+
+		if (!entry_read(seg, entry, &view)) {
+			segment_doubt(seg);
+			return;
+		}
+		unlink_entry(me, entry, view.hash_high);
+	}
+}
+
+/* SEALED to RETIRED; false: it was not SEALED any more. */
+static bool
+evict_block(struct member *me, uint32_t block, uint64_t word)
+{
+	struct segment *seg = me->seg;
+	struct block *b = &seg->blocks[block];
+
+	if (!block_evict(seg, block, word, me->index))
+		return false;
+	TESTPOINT("evict_begun");
+	if (block_class(word) == BLOCK_LOG)
+		unlink_entries(me, block, word & BLOCK_GENERATION_MASK);
+	else if (load_relaxed(&b->head) != 0) /* block.M1 */
+		unlink_entry(me, load_relaxed(&b->head),
+		    load_relaxed(&b->head_hash));
+	TESTPOINT("evict_unlinked");
+	(void)block_retire(seg, block, grace_start(seg));
+	count(me->slot, COUNT_EVICTED_BLOCKS);
+	TESTPOINT("evict_retired");
+	return true;
+}
+
+/* Pins and results of a large value name the block of its entry. */
+static uint32_t
+guarding_block(const struct segment *seg, uint32_t block, uint64_t word)
+{
+	uint64_t head = load_relaxed(&seg->blocks[block].head); /* block.M1 */
+
+	return block_class(word) == BLOCK_PIECE && head != 0 ?
+	    entry_block(seg, head) : block;
+}
+
+/* RETIRED to FREE once nobody can reach it. */
+static bool
+free_retired(struct member *me, uint32_t block, uint64_t word, bool press)
+{
+	struct segment *seg = me->seg;
+	uint64_t goal = load_relaxed(&seg->blocks[block].goal); /* block.M2 */
+	uint32_t guard = guarding_block(seg, block, word), dead;
+	enum grace grace;
+
+	/* Each turn reaps one dead participant, or finds another at it. */
+	do
+		grace = grace_poll(me, goal, guard, press, &dead);
+	while (grace == GRACE_DEAD && recover_reap(me, dead));
+	if (grace != GRACE_OVER)
+		return false;
+	TESTPOINT("evict_grace_over");
+	return block_free(seg, block, word);
+}
+
+/* ------------------------------------------------------------- the hand --- */
+
+static uint32_t
+hand_of(const struct segment *seg)
+{
+	return (uint32_t)(load_relaxed(&seg->header->hand) % /* a hint */
+	    seg->geo.block_count);
+}
+
+static void
+move_hand(struct segment *seg, uint32_t block)
+{
+	store_relaxed(&seg->header->hand, (uint64_t)block + 1); /* a hint */
+}
+
+/* The owner died: its block becomes SEALED, if we are who reaps. */
+static void
+reap_owner(struct member *me, uint64_t word)
+{
+	uint32_t owner = block_owner(word);
+
+	if (owner < me->seg->geo.participant_count && owner != me->index)
+		(void)recover_reap(me, owner);
+}
+
+/* Makes the block FREE if its state and `budget` evictions allow. */
+static void
+make_free(struct member *me, uint32_t block, bool press, unsigned *budget)
+{
+	_Atomic uint64_t *at = &me->seg->blocks[block].word;
+	uint64_t word = load_acquire(at); /* block.M1, M2 */
+
+	if (block_state(word) == BLOCK_OPEN ||
+	    block_state(word) == BLOCK_EVICTING) {
+		reap_owner(me, word);
+		word = load_acquire(at);
+	}
+	if (block_state(word) == BLOCK_SEALED && *budget > 0 &&
+	    !grace_block_held(me->seg, guarding_block(me->seg, block, word)) &&
+	    evict_block(me, block, word)) {
+		--*budget;
+		word = load_acquire(at);
+	}
+	if (block_state(word) == BLOCK_RETIRED)
+		(void)free_retired(me, block, word, press);
+}
+
+/* One way round from the hand, as far as the budget of evictions goes. */
+static bool
+open_from_hand(struct member *me, enum block_class class, bool press,
+    unsigned budget, uint32_t *block)
+{
+	struct segment *seg = me->seg;
+	uint32_t count = seg->geo.block_count, hand = hand_of(seg);
+
+	for (uint32_t i = 0; i < count && budget > 0; i++) {
+		uint64_t word;
+
+		*block = (hand + i) % count;
+		make_free(me, *block, press, &budget);
+		word = load_acquire(&seg->blocks[*block].word); /* block.M2 */
+		if (block_open(me, *block, word, class)) {
+			move_hand(seg, *block);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Keeps some blocks before the hand unlinked, so that they age. */
+static void
+evict_ahead(struct member *me, uint32_t block)
+{
+	struct segment *seg = me->seg;
+	uint32_t count = seg->geo.block_count;
+	uint32_t ahead = (uint32_t)min_u64(
+	    max_u64(count / AHEAD_PART, AHEAD_MIN), AHEAD_MAX);
+	unsigned budget = PATIENCE;
+
+	for (uint32_t i = 1; i <= ahead && budget > 0; i++) {
+		uint32_t next = (block + i) % count;
+		uint64_t word = load_acquire(&seg->blocks[next].word); /* M1 */
+
+		if (block_state(word) == BLOCK_SEALED &&
+		    !grace_block_held(seg, guarding_block(seg, next, word)) &&
+		    evict_block(me, next, word))
+			budget--;
+	}
+}
+
+bool
+evict_open_block(struct member *me, enum block_class class, uint32_t *block)
+{
+	/* Then at any price: budget for every block, and readers revoked. */
+	if (!open_from_hand(me, class, false, PATIENCE, block) &&
+	    !open_from_hand(me, class, true, me->seg->geo.block_count, block))
+		return false;
+	evict_ahead(me, *block);
+	return true;
+}
+
+bool
+evict_room(struct member *me, uint64_t bytes, uint64_t *place)
+{
+	uint32_t block;
+
+	if (block_room(me, bytes, place))
+		return true;
+	if (!evict_open_block(me, BLOCK_LOG, &block))
+		return false;
+	block_close(me->seg, me->open_block);
+	me->open_block = block;
+	me->open_used = 0;
+	me->open_generation = load_relaxed(&me->seg->blocks[block].word) &
+	    BLOCK_GENERATION_MASK; /* our own */
+	return block_room(me, bytes, place);
+}
+
+bool
+evict_could_open(struct member *me, uint32_t blocks)
+{
+	struct segment *seg = me->seg;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < seg->geo.block_count && n < blocks; i++) {
+		uint64_t word = load_acquire(&seg->blocks[i].word); /* M1 */
+		enum block_state state = block_state(word);
+
+		n += state == BLOCK_FREE ||
+		    ((state == BLOCK_SEALED || state == BLOCK_RETIRED) &&
+			!grace_block_held(seg, guarding_block(seg, i, word)));
+	}
+	return n >= blocks;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The far end of grace.h: when a block may be reused.
+ *
+ * Invariant: GRACE_OVER is answered only if, after the block was unlinked, every
+ * slot was seen idle, or in a newer section, or revoked; then with no wait cell
+ * whose result lies in the block; then with no pin on it - in this order, since
+ * a reader pins inside its section and a waiter pins before it clears its cell.
+ *
+ * Edges
+ * G1  reader: epoch (or pin, or wait cell) stored, light barrier, index read.
+ *     Here: index unlinked, heavy barrier, epochs (pins, cells) read.  One of
+ *     the two sees the other.
+ * G2  reader: reads and pins, then epoch = idle (release).  Here: epoch read
+ *     (acquire), then the pins.
+ * G3  here: revoked stored, heavy barrier, memory reused.  Reader: memory read,
+ *     acquire fence, revoked read.
+ * G4  unpin (release) after the last read; pins read here (acquire).
+ *
+ * Progress: wait-free, two scans of the table at most.  A kill leaves nothing
+ * but a note in suspect_*.  Model: tests/model/grace.pml.
+ */
+#include "grace.h"
+
+#include "clock.h"
+#include "counters.h"
+#include "testpoint.h"
+
+/* How long a section may last before memory is taken from it (R28). */
+#define SECTION_LEASE_NS (50 * NS_PER_MS)
+
+static uint64_t
+block_of(const struct segment *seg, uint64_t live)
+{
+	return (live & WORD_PLACE_MASK) * ENTRY_ALIGN >> seg->geo.block_shift;
+}
+
+int
+grace_pin(struct member *me, uint32_t block)
+{
+	for (int i = 0; i < (int)PINS; i++) {
+		/* Relaxed: only the owner writes its cells. */
+		if (load_relaxed(&me->slot->pins[i]) != 0)
+			continue;
+		store_relaxed(&me->slot->pins[i], (uint64_t)block + 1); /* G1 */
+		barrier_light(me->seg->fences);
+		TESTPOINT("grace_pinned");
+		return i;
+	}
+	return -1;
+}
+
+void
+grace_unpin(struct member *me, int cell)
+{
+	store_release(&me->slot->pins[cell], 0); /* G4 */
+}
+
+uint64_t
+grace_start(struct segment *seg)
+{
+	/* Release: who draws a newer epoch sees the unlinking (G1). */
+	return atomic_fetch_add_explicit(&seg->header->epoch, 1,
+	    memory_order_acq_rel) + 2;
+}
+
+/* ------------------------------------------------------------ one slot --- */
+
+/* In a section that may have begun before goal. */
+static uint64_t
+section_before(struct participant *slot, uint64_t goal)
+{
+	uint64_t epoch = load_acquire(&slot->epoch); /* G2 */
+
+	if (epoch == EPOCH_IDLE || epoch >= goal ||
+	    epoch <= load_relaxed(&slot->revoked)) /* only ever grows */
+		return EPOCH_IDLE;
+	return epoch;
+}
+
+/* The result that the slot's owner waits for lies in the block. */
+static bool
+awaits(struct segment *seg, struct participant *slot, uint32_t block)
+{
+	uint64_t wait = load_acquire(&slot->wait); /* flight.W1 */
+	struct flight *flight;
+	uint64_t state;
+
+	if (wait == 0 || wait > seg->geo.flight_count)
+		return false;
+	flight = &seg->flights[wait - 1];
+	state = load_acquire(&flight->word) & FLIGHT_STATE_MASK; /* flight.W2 */
+	return (state == FLIGHT_RESULT || state == FLIGHT_DONE) &&
+	    (load_relaxed(&flight->result) & WORD_LIVE) != 0 &&
+	    block_of(seg, load_relaxed(&flight->result)) == block;
+}
+
+static bool
+pins(struct participant *slot, uint32_t block)
+{
+	for (unsigned i = 0; i < PINS; i++)
+		if (load_acquire(&slot->pins[i]) == (uint64_t)block + 1) /* G4 */
+			return true;
+	return false;
+}
+
+/* Its section has gone on, as far as anybody has seen, for the lease. */
+static bool
+overstays(struct participant *slot, uint64_t epoch)
+{
+	uint64_t now = clock_ns();
+
+	/* Relaxed notes: if two pollers disturb each other, it takes longer. */
+	if (load_relaxed(&slot->suspect_epoch) != epoch) {
+		store_relaxed(&slot->suspect_epoch, epoch);
+		store_relaxed(&slot->suspect_ns, now);
+		return false;
+	}
+	return now - load_relaxed(&slot->suspect_ns) > SECTION_LEASE_NS;
+}
+
+static void
+revoke(struct member *me, struct participant *slot, uint64_t epoch)
+{
+	uint64_t revoked = load_relaxed(&slot->revoked); /* the CAS decides */
+
+	while (revoked < epoch && !cas_word(&slot->revoked, revoked, epoch))
+		revoked = load_relaxed(&slot->revoked);
+	count(me->slot, COUNT_REVOKED);
+	TESTPOINT("grace_revoked");
+}
+
+/* --------------------------------------------------------------- scans --- */
+
+static bool
+is_dead(struct participant *slot)
+{
+	return life_word_dead(load_acquire(&slot->life.futex)); /* life.F1 */
+}
+
+/* Nobody owns the slot: what stands in it is a scribble and protects nothing. */
+static bool
+is_free(struct participant *slot)
+{
+	return load_acquire(&slot->life.futex) == 0; /* life.F1 */
+}
+
+/*
+ * One look at every slot.  Revokes where that is due and says so in *again:
+ * a revocation counts from the next heavy barrier on.
+ */
+static enum grace
+scan(struct member *me, uint64_t goal, uint32_t block, bool press,
+    bool *again, uint32_t *dead)
+{
+	struct segment *seg = me->seg;
+
+	for (uint32_t i = 0; i < seg->geo.participant_count; i++) {
+		struct participant *slot = &seg->participants[i];
+		uint64_t epoch = section_before(slot, goal);
+
+		if (epoch == EPOCH_IDLE && !awaits(seg, slot, block) &&
+		    !pins(slot, block))
+			continue;
+		if (is_free(slot))
+			continue;
+		if (is_dead(slot)) {
+			*dead = i;
+			return GRACE_DEAD;
+		}
+		if (epoch == EPOCH_IDLE ||
+		    !(press || overstays(slot, epoch)))
+			return GRACE_HELD;
+		revoke(me, slot, epoch);
+		*again = true;
+	}
+	return *again ? GRACE_HELD : GRACE_OVER;
+}
+
+enum grace
+grace_poll(struct member *me, uint64_t goal, uint32_t block, bool press,
+    uint32_t *dead)
+{
+	enum grace answer = GRACE_HELD;
+
+	for (unsigned round = 0; round < 2; round++) {
+		bool again = false;
+
+		if (!barrier_heavy(me->seg->fences)) /* G1, G3 */
+			return GRACE_HELD;
+		answer = scan(me, goal, block, press, &again, dead);
+		if (!again)
+			break;
+	}
+	return answer;
+}
+
+bool
+grace_block_held(struct segment *seg, uint32_t block)
+{
+	for (uint32_t i = 0; i < seg->geo.participant_count; i++)
+		if (awaits(seg, &seg->participants[i], block) ||
+		    pins(&seg->participants[i], block))
+			return true;
+	return false;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Grace periods over processes: when memory that was unlinked may be reused.
+ *
+ * Read-copy update (McKenney and Slingwine 1998), with epochs (Fraser 2004) in
+ * the participants' slots, an asymmetric barrier, hazard pointers (Michael
+ * 2004) for what is held long, and revocation of readers that stopped.
+ */
+#ifndef LIBSHM_GRACE_H
+#define LIBSHM_GRACE_H
+
+#include "barrier.h"
+#include "participant.h"
+
+#define EPOCH_IDLE 0ull
+
+/*
+ * Begins a read section: what is linked now stays readable until
+ * grace_exit(), unless the section is revoked.  Not nested.  Wait-free.
+ */
+static inline void
+grace_enter(struct member *me)
+{
+	/* G1, the far end: an epoch drawn after an unlinking shows it. */
+	me->epoch = load_acquire(&me->seg->header->epoch) + 1;
+	/* G1: announced before anything is read. */
+	store_relaxed(&me->slot->epoch, me->epoch);
+	barrier_light(me->seg->fences);
+}
+
+/* G2: all reads are over; pins made inside stay visible. */
+static inline void
+grace_exit(struct member *me)
+{
+	store_release(&me->slot->epoch, EPOCH_IDLE);
+}
+
+/*
+ * Whether what this section has read so far can be trusted.  If not, drop it
+ * all and begin again.  G3: a revoker stores `revoked`, runs the heavy
+ * barrier, and only then is memory reused; so whoever read reused memory sees
+ * the revocation here.
+ */
+static inline bool
+grace_trusted(struct member *me)
+{
+	atomic_thread_fence(memory_order_acquire); /* reads stay above */
+	return load_relaxed(&me->slot->revoked) < me->epoch;
+}
+
+/*
+ * Inside a section: holds the block beyond it.  Returns the cell, for
+ * grace_unpin(), or -1 if all are in use.  The pin counts only if
+ * grace_trusted() says so afterwards.
+ */
+int grace_pin(struct member *me, uint32_t block);
+void grace_unpin(struct member *me, int cell);
+
+/* Whether the members' slot `index` is stopped from being void by nothing. */
+enum grace {
+	GRACE_OVER, /* nobody can reach the block: it may be reused */
+	GRACE_HELD, /* somebody may: ask again later */
+	GRACE_DEAD, /* a dead participant holds it: reap *dead, ask again */
+};
+
+/* After unlinking: what grace_poll() is to be asked for later. */
+uint64_t grace_start(struct segment *seg);
+
+/*
+ * Whether the block, unlinked before goal was drawn, is out of everybody's
+ * reach.  Readers that keep it for longer than a lease are revoked; with
+ * press, at once.  Never blocks.  Call it outside read sections.
+ */
+enum grace grace_poll(struct member *me, uint64_t goal, uint32_t block,
+    bool press, uint32_t *dead);
+
+/* Whether somebody holds the block by a pin or awaits a result in it. */
+bool grace_block_held(struct segment *seg, uint32_t block);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Keys to entries: pairs of lines, addressed by the upper half of the hash;
+ * the home line and the tag come from the lower half.
+ *
+ * Invariant: a word names an entry of its key, in an OPEN or SEALED block or in
+ * one that is being evicted, never in a FREE one: only the owner of the OPEN
+ * block links (index_link), and eviction unlinks before it retires.
+ * Edges: line.L1, line.L2.  Nothing is ever allocated here, nothing moves.
+ * Progress: lookups wait-free, changes lock-free.  A kill leaves what line.c says.
+ */
+#include "index.h"
+
+#include "counters.h"
+#include "testpoint.h"
+
+#define TAG_BITS 13
+#define HOME_BIT TAG_BITS
+
+static struct line *
+pair_of(const struct segment *seg, uint32_t hash_high)
+{
+	uint64_t pair = (uint64_t)hash_high * seg->geo.index_pairs >> 32;
+
+	return &seg->index[2 * pair];
+}
+
+static uint64_t
+tag_of(uint64_t hash)
+{
+	return (hash & ((1u << TAG_BITS) - 1)) << WORD_TAG_SHIFT;
+}
+
+static unsigned
+home_of(uint64_t hash)
+{
+	return (unsigned)(hash >> HOME_BIT) & 1;
+}
+
+uint64_t
+index_find(const struct segment *seg, const struct key *key,
+    struct entry_view *view, _Atomic uint64_t **at)
+{
+	struct line *pair = pair_of(seg, (uint32_t)(key->hash >> 32));
+	uint64_t wanted = WORD_LIVE | tag_of(key->hash);
+	unsigned home = home_of(key->hash);
+
+	for (unsigned l = 0; l < 2; l++) {
+		struct line *line = &pair[l ^ home];
+
+		for (unsigned i = 0; i < LINE_WORDS; i++) {
+			uint64_t word = load_acquire(&line->words[i]); /* line.L1 */
+
+			if (likely((word & WORD_MATCH_MASK) != wanted))
+				continue;
+			if (entry_read(seg, word, view) &&
+			    entry_has_key(seg, view, key)) {
+				*at = &line->words[i];
+				return word;
+			}
+		}
+	}
+	return WORD_EMPTY;
+}
+
+void
+index_touch(_Atomic uint64_t *at, uint64_t word)
+{
+	/*
+	 * The one read-modify-write of a hit, at most three times in an
+	 * entry's life.  Relaxed: a hint.  Failed: somebody else's progress.
+	 */
+	if (unlikely((word & WORD_FREQ_MASK) != WORD_FREQ_MASK))
+		(void)atomic_compare_exchange_strong_explicit(at, &word,
+		    word + WORD_FREQ_ONE, memory_order_relaxed,
+		    memory_order_relaxed);
+}
+
+/* --------------------------------------------------------------- linking -- */
+
+struct same_key {
+	const struct segment *seg;
+	const struct key *key;
+};
+
+static bool
+same(const void *arg, uint64_t word)
+{
+	const struct same_key *s = arg;
+	struct entry_view view;
+
+	return entry_read(s->seg, word, &view) &&
+	    entry_has_key(s->seg, &view, s->key);
+}
+
+static struct line_query
+query(const struct segment *seg, const struct key *key,
+    struct same_key *s)
+{
+	s->seg = seg;
+	s->key = key;
+	return (struct line_query){
+		.pair = pair_of(seg, (uint32_t)(key->hash >> 32)),
+		.home = home_of(key->hash),
+		.tag = tag_of(key->hash),
+		.same = same,
+		.arg = s,
+	};
+}
+
+/* The less, the sooner given up: TENTs before all, then by freq. */
+static unsigned
+warmth(uint64_t word)
+{
+	if ((word & WORD_LIVE) == 0)
+		return 0;
+	return 1 + (unsigned)((word & WORD_FREQ_MASK) / WORD_FREQ_ONE);
+}
+
+/* Makes room in a full pair: the coldest of the home line goes. */
+static void
+displace(struct member *me, const struct line_query *q)
+{
+	_Atomic uint64_t *coldest = NULL;
+	uint64_t coldest_word = 0;
+
+	for (unsigned i = 0; i < LINE_WORDS; i++) {
+		_Atomic uint64_t *at = &q->pair[q->home].words[i];
+		uint64_t word = load_relaxed(at); /* the CAS decides */
+
+		if (word == WORD_EMPTY)
+			return;
+		if (coldest == NULL || warmth(word) < warmth(coldest_word)) {
+			coldest = at;
+			coldest_word = word;
+		}
+	}
+	if (cas_word(coldest, coldest_word, WORD_EMPTY) &&
+	    (coldest_word & WORD_LIVE) != 0)
+		count(me->slot, COUNT_DISPLACED);
+	TESTPOINT("index_displaced");
+}
+
+enum line_set
+index_link(struct member *me, const struct key *key, uint64_t entry,
+    bool replace, const struct line_guard *guard, uint64_t *old)
+{
+	struct same_key s;
+	struct line_query q = query(me->seg, key, &s);
+	enum line_set answer;
+
+	/* Every turn gives one word of the pair free. */
+	for (;;) {
+		answer = line_set(me, &q, entry | q.tag, replace, guard, old);
+		if (answer != LINE_FULL)
+			return answer;
+		displace(me, &q);
+	}
+}
+
+uint64_t
+index_unlink(struct member *me, const struct key *key)
+{
+	struct same_key s;
+	struct line_query q = query(me->seg, key, &s);
+
+	return line_remove(&q);
+}
+
+/* ------------------------------------------------------ by entry, not key -- */
+
+/* Which entry a word names, without tag and freq. */
+#define WORD_ENTRY_MASK \
+	(WORD_LIVE | ((1ull << WORD_TAG_SHIFT) - 1))
+
+static _Atomic uint64_t *
+find_entry(const struct segment *seg, uint64_t entry, uint32_t hash_high,
+    uint64_t *word)
+{
+	struct line *pair = pair_of(seg, hash_high);
+
+	for (unsigned i = 0; i < PAIR_WORDS; i++) {
+		_Atomic uint64_t *at = line_word(pair, i);
+
+		*word = load_acquire(at); /* line.L1 */
+		if ((*word & WORD_ENTRY_MASK) == (entry & WORD_ENTRY_MASK))
+			return at;
+	}
+	return NULL;
+}
+
+bool
+index_evict(struct segment *seg, uint64_t entry, uint32_t hash_high)
+{
+	_Atomic uint64_t *at;
+	uint64_t word;
+
+	/* Again while its freq changes, at most three times. */
+	while ((at = find_entry(seg, entry, hash_high, &word)) != NULL)
+		if (cas_word(at, word, WORD_EMPTY)) {
+			TESTPOINT("index_evicted");
+			return true;
+		}
+	return false;
+}
+
+bool
+index_names(const struct segment *seg, uint64_t entry, uint32_t hash_high)
+{
+	uint64_t word;
+
+	return find_entry(seg, entry, hash_high, &word) != NULL;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The table from keys to entries. */
+#ifndef LIBSHM_INDEX_H
+#define LIBSHM_INDEX_H
+
+#include "entry.h"
+#include "line.h"
+
+/*
+ * The key's entry, if it is there: its LIVE word, its checked bounds in *view,
+ * and where the word stands in *at.  EMPTY: a miss.  In a read section, whose
+ * caller asks grace_trusted() afterwards.  No shared write.  Wait-free.
+ */
+uint64_t index_find(const struct segment *seg, const struct key *key,
+    struct entry_view *view, _Atomic uint64_t **at);
+
+/* Counts a hit in the word's freq, up to 3: then a hit writes nothing. */
+void index_touch(_Atomic uint64_t *at, uint64_t word);
+
+/*
+ * Links an entry (entry_word() of it) as the key's, in a read section, by the
+ * owner of the OPEN block that holds the entry.  A full pair gives up its
+ * coldest entry.  *old: the word replaced, or EMPTY.  SET, EXISTS or GUARDED.
+ */
+enum line_set index_link(struct member *me, const struct key *key,
+    uint64_t entry, bool replace, const struct line_guard *guard,
+    uint64_t *old);
+
+/* line_remove() of the key, in a read section: the word taken, or EMPTY. */
+uint64_t index_unlink(struct member *me, const struct key *key);
+
+/*
+ * Takes away the word that names this very entry (without freq), if there is
+ * one; for evictors.  True: there was.
+ */
+bool index_evict(struct segment *seg, uint64_t entry, uint32_t hash_high);
+
+/* Whether some word names this very entry. */
+bool index_names(const struct segment *seg, uint64_t entry,
+    uint32_t hash_high);
+
+#endif

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Which thread of which process has which slot.
+ *
+ * A thread finds its member by a thread-local note, good while the table and
+ * the family (fork generation) are the ones it was made for.  In a forked
+ * child the kernel has wiped the family's page (MADV_WIPEONFORK): notes of
+ * before the fork no longer hold, and nobody had to call anything.
+ *
+ * Progress: lock-free.  Edges: R1 member fields are written before `thread`
+ * (release) and read after it (acquire), when a member is reused.  R2 `hold` is
+ * stored (release) once the slot is taken, and read (acquire) by other threads.
+ */
+#include "participant.h"
+
+#include "clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Numbers, never reused: a TID would be. */
+static _Atomic uint64_t next_thread = 1;
+static _Atomic uint64_t next_table = 1;
+static _Atomic uint64_t next_family = 1;
+
+static _Thread_local uint64_t this_thread;
+static _Thread_local struct {
+	uint64_t table;
+	uint64_t family;
+	struct member *member;
+} last;
+
+/* Relaxed: only the numbers matter. */
+static uint64_t
+draw(_Atomic uint64_t *counter)
+{
+	return atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static uint64_t
+thread_number(void)
+{
+	if (this_thread == 0)
+		this_thread = draw(&next_thread);
+	return this_thread;
+}
+
+int
+members_init(struct members *table, struct segment *seg,
+    const struct shmc_options *options)
+{
+	void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return -errno;
+	if (madvise(page, PAGE_BYTES, MADV_WIPEONFORK) < 0) {
+		munmap(page, PAGE_BYTES);
+		return -ENOSYS;
+	}
+	__cds_lfs_init(&table->stack);
+	table->family = page;
+	table->seg = seg;
+	table->options = options;
+	table->id = draw(&next_table);
+	return 0;
+}
+
+/* The process's family; the first caller after a fork draws a new one. */
+static uint64_t
+family_of(struct members *table)
+{
+	uint64_t family = load_relaxed(table->family); /* a number, no edge */
+
+	if (likely(family != 0))
+		return family;
+	cas_word(table->family, 0, draw(&next_family));
+	return load_relaxed(table->family);
+}
+
+struct member *
+members_current(struct members *table)
+{
+	/* A wiped page reads 0, which no note holds. */
+	if (likely(last.table == table->id &&
+	    last.family == load_relaxed(table->family)))
+		return last.member;
+	return NULL;
+}
+
+/* ------------------------------------------------------------ the table --- */
+
+static struct member *
+first_member(struct members *table)
+{
+	struct cds_lfs_head *head = CMM_LOAD_SHARED(table->stack.head);
+
+	return head == NULL ? NULL :
+	    caa_container_of(&head->node, struct member, node);
+}
+
+static struct member *
+next_member(struct member *m)
+{
+	return m->node.next == NULL ? NULL :
+	    caa_container_of(m->node.next, struct member, node);
+}
+
+/* Its thread has ended, or stayed in the parent: the member is free to reuse. */
+static bool
+is_abandoned(struct members *table, struct member *m, uint64_t thread,
+    uint64_t family)
+{
+	uint64_t hold;
+
+	if (thread == 0 || load_relaxed(&m->family) != family)
+		return true;
+	hold = load_acquire(&m->hold); /* R2 */
+	return hold != 0 &&
+	    !life_alive(&table->seg->participants[(hold & 0xffff) - 1],
+		hold >> 16);
+}
+
+/* What an ended thread of this process has left mapped. */
+static void
+drop_alias(struct member *m, uint64_t family)
+{
+	if (m->life.alias != NULL && load_relaxed(&m->family) == family)
+		munmap(m->life.alias, 2 * PAGE_BYTES);
+	m->life.alias = NULL;
+}
+
+static void
+member_reset(struct member *m, struct segment *seg, uint64_t family)
+{
+	m->seg = seg;
+	m->slot = NULL;
+	store_relaxed(&m->hold, 0); /* R1 publishes it */
+	m->open_block = NO_BLOCK;
+	m->spare_block = NO_BLOCK;
+	m->last_flight = NO_FLIGHT;
+	m->epoch = 0;
+	m->views = 0;
+	m->leads = 0;
+	store_relaxed(&m->family, family); /* read by its thread, or after R1 */
+}
+
+static struct member *
+reuse_member(struct members *table, uint64_t family)
+{
+	for (struct member *m = first_member(table); m != NULL;
+	     m = next_member(m)) {
+		uint64_t thread = load_acquire(&m->thread); /* R1 */
+
+		if (is_abandoned(table, m, thread, family) &&
+		    cas_word(&m->thread, thread, thread_number())) {
+			drop_alias(m, family);
+			return m;
+		}
+	}
+	return NULL;
+}
+
+static struct member *
+new_member(struct members *table)
+{
+	struct member *m = table->options->allocate(sizeof *m,
+	    table->options->heap_arg);
+
+	if (m == NULL)
+		return NULL;
+	memset(m, 0, sizeof *m);
+	cds_lfs_node_init(&m->node);
+	atomic_init(&m->thread, thread_number());
+	(void)cds_lfs_push(&table->stack, &m->node);
+	return m;
+}
+
+struct member *
+members_enlist(struct members *table)
+{
+	uint64_t family = family_of(table);
+	struct member *m = reuse_member(table, family);
+
+	if (m == NULL)
+		m = new_member(table);
+	if (m != NULL)
+		member_reset(m, table->seg, family);
+	return m;
+}
+
+void
+members_settle(struct members *table, struct member *m, uint32_t index)
+{
+	m->slot = &table->seg->participants[index];
+	m->index = index;
+	m->incarnation = load_relaxed(&m->slot->incarnation); /* our own store */
+	store_relaxed(&m->slot->pid, (uint32_t)getpid());     /* display */
+	store_relaxed(&m->slot->attached_ns, clock_ns());     /* display */
+	store_release(&m->hold, (index + 1) | m->incarnation << 16); /* R2 */
+	last.table = table->id;
+	last.family = load_relaxed(&m->family); /* our own store */
+	last.member = m;
+}
+
+void
+members_leave(struct members *table, struct member *m)
+{
+	if (last.table == table->id)
+		last.table = 0;
+	m->slot = NULL;
+	store_relaxed(&m->hold, 0);
+	store_release(&m->thread, 0); /* R1 */
+}
+
+bool
+member_is_ours(struct members *table, const struct member *m,
+    uint64_t family)
+{
+	return family != 0 && family == load_relaxed(table->family) &&
+	    m == members_current(table);
+}
+
+void
+members_fini(struct members *table)
+{
+	struct member *m = first_member(table), *next;
+
+	for (; m != NULL; m = next) {
+		next = next_member(m);
+		table->options->release(m, table->options->heap_arg);
+	}
+	munmap(table->family, PAGE_BYTES);
+	if (last.table == table->id)
+		last.table = 0;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A thread's membership in a segment, and the process's table of members.
+ *
+ * The table is private memory: a liburcu lock-free stack that is only pushed
+ * to while the handle is open, so that walking it needs no grace period and
+ * a fork in the middle of a push leaves a sound table in the child.
+ */
+#ifndef LIBSHM_PARTICIPANT_H
+#define LIBSHM_PARTICIPANT_H
+
+#include "life.h"
+
+#include <urcu/compiler.h>
+#include <urcu/lfstack.h>
+#include <urcu/system.h>
+
+#define NO_BLOCK UINT32_MAX
+#define NO_FLIGHT UINT32_MAX
+
+/* Private; used by one thread at a time, but for the shared fields. */
+struct member {
+	struct cds_lfs_node node;
+	/* Shared in the process: whose it is, and in which fork generation. */
+	_Atomic uint64_t thread; /* 0: nobody's */
+	_Atomic uint64_t family;
+	_Atomic uint64_t hold; /* slot number plus 1 | incarnation << 16; 0: none */
+	struct life life;
+
+	struct segment *seg;
+	struct participant *slot;
+	uint32_t index;	      /* of the slot */
+	uint32_t open_block;  /* where we append; NO_BLOCK */
+	uint32_t open_used;   /* bytes of it */
+	uint64_t open_generation;
+	uint32_t spare_block; /* an OPEN PIECE block kept for the next fill */
+	uint32_t last_flight; /* the record to try first */
+	uint64_t incarnation; /* of the slot, while it is ours */
+	uint64_t epoch;	      /* of the section we are in */
+	unsigned views;
+	unsigned leads;
+};
+
+struct members {
+	struct __cds_lfs_stack stack;
+	uint64_t id; /* unlike any other table of this process, past or present */
+	/*
+	 * Fork generation of this process; on a page that the kernel wipes in
+	 * a child, whose threads thereby see that they have no slot yet.
+	 */
+	_Atomic uint64_t *family;
+	struct segment *seg;
+	const struct shmc_options *options; /* the heap */
+};
+
+/* 0 or -errno. */
+int members_init(struct members *table, struct segment *seg,
+    const struct shmc_options *options);
+
+/*
+ * Releases the calling thread's slot, forgets everyone else's (theirs are
+ * reaped when they end) and frees the table.
+ */
+void members_fini(struct members *table);
+
+/* The calling thread's member if it has a slot, else NULL.  Every call asks. */
+struct member *members_current(struct members *table);
+
+/* A member without slot for the calling thread; NULL: no memory. */
+struct member *members_enlist(struct members *table);
+
+/* After members_enlist() and a slot taken: members_current() answers m. */
+void members_settle(struct members *table, struct member *m, uint32_t index);
+
+/* Before the slot is released. */
+void members_leave(struct members *table, struct member *m);
+
+/* Whether m still is what it was when `family` was noted: no fork since. */
+bool member_is_ours(struct members *table, const struct member *m,
+    uint64_t family);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Views: see view.h.
+ *
+ * Invariant: a view's cell names the block of its entry from view_open() to
+ * release; grace_poll() frees neither the block nor the entry's pieces.
+ * Edges: grace.G1, G4.  Progress: wait-free.  A kill leaves a pin, void once reaped.
+ */
+#include "view.h"
+
+#include "grace.h"
+
+#include <string.h>
+
+/* What struct shmc_view's opaque words hold. */
+enum {
+	VIEW_CACHE,
+	VIEW_MEMBER,
+	VIEW_FAMILY,
+	VIEW_ENTRY,
+	VIEW_CELL,  /* plus 1 | cursor's piece << 32 */
+	VIEW_START, /* cursor: where its piece starts */
+};
+
+static uint64_t
+key_in_pieces(const struct entry_view *bounds)
+{
+	return (bounds->flags & ENTRY_KEY_AWAY) != 0 ? bounds->key_bytes : 0;
+}
+
+bool
+view_open(struct shmc *cache, struct member *me, uint64_t entry,
+    const struct entry_view *bounds, struct shmc_view *view)
+{
+	int cell = grace_pin(me, bounds->block);
+
+	if (cell < 0)
+		return false;
+	me->views++;
+	memset(view, 0, sizeof *view);
+	view->size_bytes = bounds->value_bytes;
+	view->opaque[VIEW_CACHE] = (uintptr_t)cache;
+	view->opaque[VIEW_MEMBER] = (uintptr_t)me;
+	view->opaque[VIEW_FAMILY] = load_relaxed(&me->family); /* our own */
+	view->opaque[VIEW_ENTRY] = entry;
+	view->opaque[VIEW_CELL] = ((uint64_t)cell + 1) |
+	    (uint64_t)bounds->first_piece << 32;
+	if (bounds->value != NULL) {
+		view->data = bounds->value;
+		view->piece_bytes = bounds->value_bytes;
+	} else if (shmc_view_piece(view, 0, &view->data,
+		&view->piece_bytes) != SHMC_OK) {
+		view->data = "";
+	}
+	return true;
+}
+
+/* The member that pinned; NULL: forked, or its slot is gone. */
+static struct member *
+owner(const struct shmc_view *view)
+{
+	struct shmc *cache = (struct shmc *)(uintptr_t)view->opaque[VIEW_CACHE];
+	struct member *me =
+	    (struct member *)(uintptr_t)view->opaque[VIEW_MEMBER];
+
+	if (cache == NULL || !member_is_ours(&cache->members, me,
+	    view->opaque[VIEW_FAMILY]))
+		return NULL;
+	return me;
+}
+
+enum shmc_status
+shmc_view_piece(struct shmc_view *view, size_t offset, const void **data,
+    size_t *bytes)
+{
+	struct member *me;
+	struct entry_view bounds;
+	uint32_t piece;
+	uint64_t n = 0;
+	const char *at = NULL;
+
+	if (view == NULL || data == NULL || bytes == NULL ||
+	    offset > view->size_bytes)
+		return SHMC_INVALID;
+	me = owner(view);
+	if (me == NULL)
+		return SHMC_FENCED;
+	if (!entry_read(me->seg, view->opaque[VIEW_ENTRY], &bounds))
+		return SHMC_FENCED;
+	if (bounds.value != NULL) {
+		*data = bounds.value + offset;
+		*bytes = view->size_bytes - offset;
+		return SHMC_OK;
+	}
+	piece = (uint32_t)(view->opaque[VIEW_CELL] >> 32);
+	if (!entry_piece(me->seg, &bounds, key_in_pieces(&bounds) + offset,
+		&piece, &view->opaque[VIEW_START], &at, &n))
+		return SHMC_FENCED;
+	view->opaque[VIEW_CELL] = (uint32_t)view->opaque[VIEW_CELL] |
+	    (uint64_t)piece << 32;
+	*data = at;
+	*bytes = n;
+	return SHMC_OK;
+}
+
+size_t
+shmc_view_copy(struct shmc_view *view, void *buffer, size_t buffer_bytes)
+{
+	size_t done = 0;
+
+	if (view == NULL || buffer == NULL)
+		return 0;
+	while (done < buffer_bytes && done < view->size_bytes) {
+		const void *data;
+		size_t n;
+
+		if (shmc_view_piece(view, done, &data, &n) != SHMC_OK || n == 0)
+			break;
+		n = min_u64(n, buffer_bytes - done);
+		memcpy((char *)buffer + done, data, n);
+		done += n;
+	}
+	return done;
+}
+
+bool
+view_copy_entry(const struct segment *seg, const struct entry_view *bounds,
+    uint64_t offset, void *to, uint64_t bytes)
+{
+	uint32_t piece = bounds->first_piece;
+	uint64_t start = 0, done = 0;
+
+	while (done < bytes) {
+		const char *data;
+		uint64_t n;
+
+		if (!entry_piece(seg, bounds, key_in_pieces(bounds) + offset +
+			done, &piece, &start, &data, &n) || n == 0)
+			return false;
+		n = min_u64(n, bytes - done);
+		memcpy((char *)to + done, data, n);
+		done += n;
+	}
+	return true;
+}
+
+void
+shmc_view_release(struct shmc_view *view)
+{
+	struct member *me;
+
+	if (view == NULL)
+		return;
+	me = owner(view);
+	if (me != NULL) {
+		grace_unpin(me, (int)(uint32_t)view->opaque[VIEW_CELL] - 1);
+		me->views--;
+	}
+	memset(view, 0, sizeof *view);
+}

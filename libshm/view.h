@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Views: a pinned block and where in it a value lies. */
+#ifndef LIBSHM_VIEW_H
+#define LIBSHM_VIEW_H
+
+#include "cache.h"
+
+/*
+ * Makes *view of an entry in a block that cannot go meanwhile: in a section
+ * that is trusted afterwards, joined to its flight, or in our OPEN block.
+ * False: all of the thread's views are in use.
+ */
+bool view_open(struct shmc *cache, struct member *me, uint64_t entry,
+    const struct entry_view *bounds, struct shmc_view *view);
+
+/* Copies a value whose block cannot go meanwhile. */
+bool view_copy_entry(const struct segment *seg,
+    const struct entry_view *bounds, uint64_t offset, void *to,
+    uint64_t bytes);
+
+#endif
