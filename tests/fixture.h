@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Caches for tests, and values that betray a wrong byte. */
+#ifndef TESTS_FIXTURE_H
+#define TESTS_FIXTURE_H
+
+#include "harness.h"
+#include "proc.h"
+
+#include "shmcache.h"
+
+/* An anonymous segment; for the test, and inherited by its children. */
+struct shmc *cache_new(uint64_t size_bytes, uint32_t participants);
+
+/* The same with every option of your own; path, flags and size included. */
+struct shmc *cache_open(const struct shmc_options *options);
+
+/* Defaults with this size and number of participants. */
+struct shmc_options cache_options(uint64_t size_bytes, uint32_t participants);
+
+/* Checks that the audit finds nothing, and says what it finds. */
+void cache_audit(struct shmc *cache);
+
+/* As shmc_stats(). */
+struct shmc_stats cache_stats(struct shmc *cache);
+
+/* "key-000042"; returns its length. */
+size_t key_of(char key[32], unsigned number);
+
+/*
+ * `bytes` bytes that depend on key, version and position; at least 8.  A value
+ * made of two, or of another key's, is found out by value_check().
+ */
+void value_fill(void *value, size_t bytes, uint64_t key, uint64_t version);
+
+/* The version, or UINT64_MAX if it is not whole or of another key. */
+uint64_t value_check(const void *value, size_t bytes, uint64_t key);
+
+/* shmc_get() of a short string, compared. */
+void check_get(struct shmc *cache, const char *key, const char *expected);
+void check_miss(struct shmc *cache, const char *key);
+void put(struct shmc *cache, const char *key, const char *value);
+
+uint64_t now_ns(void);
+void sleep_ms(unsigned ms);
+
+#endif
