@@ -221,7 +221,8 @@ life_alive(struct participant *slot, uint64_t incarnation)
 
 	return !life_word_dead(word) && tid != 0 &&
 	    tid == load_acquire(&slot->tid) && /* F2 */
-	    incarnation == load_acquire(&slot->incarnation);
+	    ((incarnation ^ load_acquire(&slot->incarnation)) &
+		INCARNATION_MASK) == 0;
 }
 
 uint32_t
