@@ -128,6 +128,10 @@ entry_read(const struct segment *seg, uint64_t live, struct entry_view *v)
 	v->expiry_ms = (first >> 56) << 32 | (second & UINT32_MAX);
 	v->hash_high = (uint32_t)(second >> 32);
 	v->block = (uint32_t)(at >> seg->geo.block_shift);
+	/* A key goes away only into pieces: else it would have no bounds. */
+	if (unlikely((v->flags & (ENTRY_LARGE | ENTRY_KEY_AWAY)) ==
+	    ENTRY_KEY_AWAY))
+		return false;
 	v->total_bytes = bytes_in_block(v->flags, v->key_bytes, v->value_bytes);
 	if (unlikely(v->total_bytes > room))
 		return false;
