@@ -166,6 +166,10 @@ entry_piece(const struct segment *seg, const struct entry_view *v,
 		*piece = v->first_piece;
 		*piece_start = 0;
 	}
+	*data = "";
+	*bytes = 0;
+	if (offset >= end) /* there may be no piece any more */
+		return true;
 	while (offset - *piece_start >= block_bytes) {
 		/* Relaxed: written before the entry was linked, line.L1. */
 		uint32_t next = load_relaxed(&seg->blocks[*piece].next);
@@ -178,7 +182,7 @@ entry_piece(const struct segment *seg, const struct entry_view *v,
 	stop = min_u64(end, *piece_start + block_bytes);
 	*data = seg->data + ((uint64_t)*piece << seg->geo.block_shift) +
 	    (offset - *piece_start);
-	*bytes = offset < stop ? stop - offset : 0;
+	*bytes = stop - offset;
 	return true;
 }
 
