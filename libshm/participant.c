@@ -81,16 +81,6 @@ family_of(struct members *table)
 	return load_relaxed(table->family);
 }
 
-struct member *
-members_current(struct members *table)
-{
-	/* A wiped page reads 0, which no note holds. */
-	if (likely(last.table == table->id &&
-	    last.family == load_relaxed(table->family)))
-		return last.member;
-	return NULL;
-}
-
 /* ------------------------------------------------------------ the table --- */
 
 static struct member *
@@ -107,6 +97,43 @@ next_member(struct member *m)
 {
 	return m->node.next == NULL ? NULL :
 	    caa_container_of(m->node.next, struct member, node);
+}
+
+static void
+note(struct members *table, struct member *m)
+{
+	last.table = table->id;
+	last.family = load_relaxed(&m->family); /* our own store */
+	last.member = m;
+}
+
+/* The note is of another table: a thread may use several in turn. */
+static struct member *
+recall(struct members *table)
+{
+	uint64_t family = load_relaxed(table->family); /* a number, no edge */
+	struct member *m = family == 0 || this_thread == 0 ? NULL :
+	    first_member(table);
+
+	/* Relaxed: a member that is this thread's, only it has written. */
+	for (; m != NULL; m = next_member(m))
+		if (load_relaxed(&m->thread) == this_thread &&
+		    load_relaxed(&m->family) == family &&
+		    load_relaxed(&m->hold) != 0) {
+			note(table, m);
+			return m;
+		}
+	return NULL;
+}
+
+struct member *
+members_current(struct members *table)
+{
+	/* A wiped page reads 0, which no note holds. */
+	if (likely(last.table == table->id &&
+	    last.family == load_relaxed(table->family)))
+		return last.member;
+	return recall(table);
 }
 
 /* Its thread has ended, or stayed in the parent: the member is free to reuse. */
@@ -201,9 +228,7 @@ members_settle(struct members *table, struct member *m, uint32_t index)
 	store_relaxed(&m->slot->pid, (uint32_t)getpid());     /* display */
 	store_relaxed(&m->slot->attached_ns, clock_ns());     /* display */
 	store_release(&m->hold, (index + 1) | m->incarnation << 16); /* R2 */
-	last.table = table->id;
-	last.family = load_relaxed(&m->family); /* our own store */
-	last.member = m;
+	note(table, m);
 }
 
 void
