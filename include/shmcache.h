@@ -124,6 +124,7 @@ SHMC_API void shmc_options_init(struct shmc_options *options,
  *   -ELOOP, -EISDIR, -ENOTSUP  the path is a symlink, a directory, no regular file
  *   -EPERM      somebody else's file, or more people can write than `mode` says
  *   -ENOSPC     the file system is too full (all memory is reserved at once)
+ *   -EFBIG      RLIMIT_FSIZE forbids a file of size_bytes
  *   -EPROTO     not a shmcache segment, or truncated, or damaged
  *   -ESTALE     written by another layout of shmcache, or before the last boot
  *   -ENOSYS     the kernel lacks what the segment needs

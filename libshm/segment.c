@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -314,6 +315,20 @@ reserve(int fd, char *base, uint64_t bytes, struct shmc_error *error)
 	    r == ENOSPC ? "; free some space or give a smaller size_bytes" : "");
 }
 
+/* A file beyond this limit is a deadly signal to the process, not an error. */
+static int
+verify_file_limit(uint64_t bytes, struct shmc_error *error)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_FSIZE, &limit) < 0 ||
+	    limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= bytes)
+		return 0;
+	return error_set(error, -EFBIG,
+	    "files may have %llu bytes here (RLIMIT_FSIZE): raise the limit, "
+	    "or give a smaller size_bytes", (unsigned long long)limit.rlim_cur);
+}
+
 /* Makes the open, empty file a segment. */
 static int
 format(struct segment *seg, int fd, const struct shmc_options *o,
@@ -323,6 +338,8 @@ format(struct segment *seg, int fd, const struct shmc_options *o,
 	char *base;
 	int r = register_barrier((o->flags & SHMC_FENCES) != 0, error);
 
+	if (r == 0)
+		r = verify_file_limit(geo->size_bytes, error);
 	if (r < 0)
 		return r;
 	if (ftruncate(fd, (off_t)geo->size_bytes) < 0)
