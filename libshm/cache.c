@@ -70,6 +70,9 @@ options_complete(struct shmc_options *to, const struct shmc_options *from,
 	if ((to->flags & ~(SHMC_CREATE | SHMC_EXCLUSIVE | SHMC_FENCES)) != 0)
 		return error_set(error, -EINVAL, "unknown flags %#x",
 		    to->flags);
+	if ((to->flags & (SHMC_CREATE | SHMC_EXCLUSIVE)) == SHMC_EXCLUSIVE)
+		return error_set(error, -EINVAL,
+		    "SHMC_EXCLUSIVE says nothing without SHMC_CREATE");
 	if (to->lease_ms < 1 || to->lease_ms > DURATION_MAX_MS ||
 	    to->wait_ms < 1 || to->wait_ms > DURATION_MAX_MS)
 		return error_set(error, -EINVAL,
