@@ -34,6 +34,18 @@ value_fits(const struct segment *seg, size_t key_bytes, uint64_t bytes)
 /* -------------------------------------------------------------- pieces --- */
 
 /*
+ * Number plus 1 of the piece after this one of ours, 0 at the end.  Our own
+ * note, relaxed; but it lies where a scribbler may write.
+ */
+static uint32_t
+next_piece(const struct segment *seg, uint32_t piece)
+{
+	uint32_t next = load_relaxed(&seg->blocks[piece].next);
+
+	return next <= seg->geo.block_count ? next : 0;
+}
+
+/*
  * One more piece at the end of the chain; the spare of an earlier fill first.
  */
 static bool
@@ -118,7 +130,7 @@ name_pieces(struct member *me, const struct draft *draft, uint64_t entry,
 
 		store_relaxed(&b->head_hash, (uint32_t)(key->hash >> 32));
 		store_relaxed(&b->head, entry); /* block.M1 publishes */
-		piece = load_relaxed(&b->next);
+		piece = next_piece(me->seg, piece - 1);
 	}
 }
 
@@ -129,7 +141,7 @@ value_settle(struct member *me, struct draft *draft)
 
 	for (uint32_t i = 0; i < draft->count && piece != 0; i++) {
 		/* Before it is sealed, and hence perhaps evicted and reused. */
-		uint32_t next = load_relaxed(&me->seg->blocks[piece - 1].next);
+		uint32_t next = next_piece(me->seg, piece - 1);
 
 		block_close(me->seg, piece - 1);
 		piece = next;
@@ -146,7 +158,7 @@ value_drop(struct member *me, struct draft *draft)
 
 	for (uint32_t i = 0; i < draft->count && piece != 0; i++) {
 		struct block *b = &seg->blocks[piece - 1];
-		uint32_t next = load_relaxed(&b->next); /* ours alone */
+		uint32_t next = next_piece(seg, piece - 1);
 
 		if (me->spare_block == NO_BLOCK)
 			me->spare_block = piece - 1;
@@ -211,7 +223,7 @@ gather(const struct segment *seg, const struct draft *draft, char *to)
 		memcpy(to, block_data(seg, piece - 1), n);
 		to += n;
 		left -= n;
-		piece = load_relaxed(&seg->blocks[piece - 1].next); /* ours */
+		piece = next_piece(seg, piece - 1);
 	}
 }
 

@@ -85,7 +85,9 @@ shmc_view_piece(struct shmc_view *view, size_t offset, const void **data,
 	me = owner(view);
 	if (me == NULL)
 		return SHMC_FENCED;
-	if (!entry_read(me->seg, view->opaque[VIEW_ENTRY], &bounds))
+	/* A scribble may have made it another entry: its size is checked anew. */
+	if (!entry_read(me->seg, view->opaque[VIEW_ENTRY], &bounds) ||
+	    bounds.value_bytes != view->size_bytes)
 		return SHMC_FENCED;
 	if (bounds.value != NULL) {
 		*data = bounds.value + offset;
