@@ -31,7 +31,9 @@ void kill_child(pid_t child);
  * state that a kill within fn can leave, in turn:
  *
  *	for (unsigned n = 1; run_killed_at(NULL, n, fn, arg); n++)
- *		...
+ *		check what it left, then make arg as new
+ *
+ * Without "as new" the loop is long: repairs come by test points, too.
  */
 bool run_killed_at(const char *name, unsigned nth, child_function *fn,
     void *arg);
