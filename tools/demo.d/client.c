@@ -98,7 +98,6 @@ understand(struct client *client)
 	    (size_t)(client->body - client->reply);
 	if (header_number(client, "Content-Length") != (long)client->body_bytes)
 		return false;
-	client->worker = (int32_t)header_number(client, "X-Worker");
 	value = header(client, "X-Cache", &bytes);
 	client->source = value != NULL ? source_find(value, bytes) : SOURCE_NONE;
 	return true;

@@ -22,7 +22,6 @@ struct client {
 	bool answered;	     /* a whole reply with status 200 */
 	uint64_t started_ns; /* of the first attempt */
 	uint64_t ended_ns;
-	int32_t worker;	    /* who answered, by X-Worker */
 	enum source source; /* X-Cache */
 	const char *body;   /* in reply */
 	size_t body_bytes;

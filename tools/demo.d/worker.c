@@ -86,7 +86,7 @@ load_report(struct shmc_lead *lead, void *arg)
 		shmc_lead_abandon(lead);
 		return;
 	}
-	/* Whatever it answers, shmc_fetch() tells load_report()'s caller. */
+	/* shmc_fetch() passes it on to fetch_report(). */
 	status = shmc_lead_value(lead, body->data, body->bytes,
 	    visit->worker->server->ttl_ms, NULL);
 	(void)status;
