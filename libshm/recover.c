@@ -66,11 +66,8 @@ repair_blocks(struct segment *seg, uint32_t index)
 
 		if (block_owner(word) != index)
 			continue;
-		if (block_state(word) == BLOCK_OPEN)
-			(void)block_seal(seg, i, word);
-		else if (block_state(word) == BLOCK_EVICTING)
-			(void)block_unevict(seg, i, word);
-		TESTPOINT("recover_block");
+		if (block_seal(seg, i, word) || block_unevict(seg, i, word))
+			TESTPOINT("recover_block");
 	}
 }
 
