@@ -64,10 +64,10 @@ print_conclusion(const struct round rounds[ROUNDS])
 	struct word words[3];
 
 	(void)printf("With the cache %u %s did the work of %u: the last of %u "
-		     "clients had the report after\n%s",
+		     "clients had the report after %s",
 	    on->queries, on->queries == 1 ? "query" : "queries", off->queries,
 	    on->answered, text_duration(&words[0], on->longest_ns));
-	(void)printf(" instead of %s",
+	(void)printf("\ninstead of %s",
 	    text_duration(&words[1], off->longest_ns));
 	if (on->longest_ns != 0 && on->longest_ns < off->longest_ns)
 		(void)printf(" (%.1f times sooner)",
