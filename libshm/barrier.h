@@ -26,7 +26,7 @@ bool barrier_membarrier(void);
 
 /*
  * ThreadSanitizer does not know fences: there, an exchange on a private word
- * stands for one (on x86 that is what a fence costs and does anyway).
+ * stands for one (on x86 that is what a full fence costs and does anyway).
  */
 static inline void
 barrier_full(void)
@@ -36,6 +36,17 @@ barrier_full(void)
 	atomic_exchange_explicit(&word, 1, memory_order_seq_cst);
 #else
 	atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
+/* Reads above stay above reads below. */
+static inline void
+barrier_reads(void)
+{
+#if defined(__SANITIZE_THREAD__)
+	barrier_full();
+#else
+	atomic_thread_fence(memory_order_acquire);
 #endif
 }
 

@@ -134,14 +134,13 @@ evict_block(struct member *me, uint32_t block, uint64_t word)
 	return true;
 }
 
-/* Pins and results of a large value name the block of its entry. */
-static uint32_t
-guarding_block(const struct segment *seg, uint32_t block, uint64_t word)
+/* Which entries must not be held when the block is reused. */
+static struct grace_target
+target_of(const struct segment *seg, uint32_t block, uint64_t word)
 {
-	uint64_t head = load_relaxed(&seg->blocks[block].head); /* block.M1 */
-
-	return block_class(word) == BLOCK_PIECE && head != 0 ?
-	    entry_block(seg, head) : block;
+	if (block_class(word) == BLOCK_LOG)
+		return grace_block(seg, block);
+	return grace_piece(load_relaxed(&seg->blocks[block].head)); /* M1 */
 }
 
 /* RETIRED to FREE once nobody can reach it. */
@@ -150,12 +149,13 @@ free_retired(struct member *me, uint32_t block, uint64_t word, bool press)
 {
 	struct segment *seg = me->seg;
 	uint64_t goal = load_relaxed(&seg->blocks[block].goal); /* block.M2 */
-	uint32_t guard = guarding_block(seg, block, word), dead;
+	struct grace_target target = target_of(seg, block, word);
 	enum grace grace;
+	uint32_t dead;
 
 	/* Each turn reaps one dead participant, or finds another at it. */
 	do
-		grace = grace_poll(me, goal, guard, press, &dead);
+		grace = grace_poll(me, goal, target, press, &dead);
 	while (grace == GRACE_DEAD && recover_reap(me, dead));
 	if (grace != GRACE_OVER)
 		return false;
@@ -201,7 +201,7 @@ make_free(struct member *me, uint32_t block, bool press, unsigned *budget)
 		word = load_acquire(at);
 	}
 	if (block_state(word) == BLOCK_SEALED && *budget > 0 &&
-	    !grace_block_held(me->seg, guarding_block(me->seg, block, word)) &&
+	    !grace_held(me->seg, target_of(me->seg, block, word)) &&
 	    evict_block(me, block, word)) {
 		--*budget;
 		word = load_acquire(at);
@@ -247,7 +247,7 @@ evict_ahead(struct member *me, uint32_t block)
 		uint64_t word = load_acquire(&seg->blocks[next].word); /* M1 */
 
 		if (block_state(word) == BLOCK_SEALED &&
-		    !grace_block_held(seg, guarding_block(seg, next, word)) &&
+		    !grace_held(seg, target_of(seg, next, word)) &&
 		    evict_block(me, next, word))
 			budget--;
 	}
@@ -293,7 +293,7 @@ evict_could_open(struct member *me, uint32_t blocks)
 
 		n += state == BLOCK_FREE ||
 		    ((state == BLOCK_SEALED || state == BLOCK_RETIRED) &&
-			!grace_block_held(seg, guarding_block(seg, i, word)));
+			!grace_held(seg, target_of(seg, i, word)));
 	}
 	return n >= blocks;
 }

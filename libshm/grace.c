@@ -2,9 +2,9 @@
 /*
  * The far end of grace.h: when a block may be reused.
  *
- * Invariant: GRACE_OVER is answered only if, after the block was unlinked, every
+ * Invariant: GRACE_OVER is answered only if, after the target was unlinked, every
  * slot was seen idle, or in a newer section, or revoked; then with no wait cell
- * whose result lies in the block; then with no pin on it - in this order, since
+ * whose result is of the target; then with no pin on it - in this order, since
  * a reader pins inside its section and a waiter pins before it clears its cell.
  *
  * Edges
@@ -29,20 +29,43 @@
 /* How long a section may last before memory is taken from it (R28). */
 #define SECTION_LEASE_NS (50 * NS_PER_MS)
 
-static uint64_t
-block_of(const struct segment *seg, uint64_t live)
+/* What of a LIVE word tells one entry from all others. */
+#define ENTRY_MASK (WORD_LIVE | ((1ull << WORD_TAG_SHIFT) - 1))
+
+struct grace_target
+grace_block(const struct segment *seg, uint32_t block)
 {
-	return (live & WORD_PLACE_MASK) * ENTRY_ALIGN >> seg->geo.block_shift;
+	uint64_t places = (1ull << seg->geo.block_shift) / ENTRY_ALIGN;
+
+	return (struct grace_target){
+		.mask = WORD_LIVE | (WORD_PLACE_MASK & ~(places - 1)),
+		.value = WORD_LIVE | block * places,
+	};
+}
+
+struct grace_target
+grace_piece(uint64_t head)
+{
+	/* Without an entry nobody can hold it: a pair that matches nothing. */
+	if ((head & WORD_LIVE) == 0)
+		return (struct grace_target){ .mask = 0, .value = 1 };
+	return (struct grace_target){ ENTRY_MASK, head & ENTRY_MASK };
+}
+
+static bool
+is_target(struct grace_target target, uint64_t entry)
+{
+	return (entry & target.mask) == target.value;
 }
 
 int
-grace_pin(struct member *me, uint32_t block)
+grace_pin(struct member *me, uint64_t entry)
 {
 	for (int i = 0; i < (int)PINS; i++) {
 		/* Relaxed: only the owner writes its cells. */
 		if (load_relaxed(&me->slot->pins[i]) != 0)
 			continue;
-		store_relaxed(&me->slot->pins[i], (uint64_t)block + 1); /* G1 */
+		store_relaxed(&me->slot->pins[i], entry & ENTRY_MASK); /* G1 */
 		barrier_light(me->seg->fences);
 		TESTPOINT("grace_pinned");
 		return i;
@@ -78,9 +101,10 @@ section_before(struct participant *slot, uint64_t goal)
 	return epoch;
 }
 
-/* The result that the slot's owner waits for lies in the block. */
+/* The result that the slot's owner waits for is of the target. */
 static bool
-awaits(struct segment *seg, struct participant *slot, uint32_t block)
+awaits(struct segment *seg, struct participant *slot,
+    struct grace_target target)
 {
 	uint64_t wait = load_acquire(&slot->wait); /* flight.W1 */
 	struct flight *flight;
@@ -91,15 +115,14 @@ awaits(struct segment *seg, struct participant *slot, uint32_t block)
 	flight = &seg->flights[wait - 1];
 	state = load_acquire(&flight->word) & FLIGHT_STATE_MASK; /* flight.W2 */
 	return (state == FLIGHT_RESULT || state == FLIGHT_DONE) &&
-	    (load_relaxed(&flight->result) & WORD_LIVE) != 0 &&
-	    block_of(seg, load_relaxed(&flight->result)) == block;
+	    is_target(target, load_relaxed(&flight->result));
 }
 
 static bool
-pins(struct participant *slot, uint32_t block)
+pins(struct participant *slot, struct grace_target target)
 {
 	for (unsigned i = 0; i < PINS; i++)
-		if (load_acquire(&slot->pins[i]) == (uint64_t)block + 1) /* G4 */
+		if (is_target(target, load_acquire(&slot->pins[i]))) /* G4 */
 			return true;
 	return false;
 }
@@ -150,8 +173,8 @@ is_free(struct participant *slot)
  * a revocation counts from the next heavy barrier on.
  */
 static enum grace
-scan(struct member *me, uint64_t goal, uint32_t block, bool press,
-    bool *again, uint32_t *dead)
+scan(struct member *me, uint64_t goal, struct grace_target target,
+    bool press, bool *again, uint32_t *dead)
 {
 	struct segment *seg = me->seg;
 
@@ -159,8 +182,8 @@ scan(struct member *me, uint64_t goal, uint32_t block, bool press,
 		struct participant *slot = &seg->participants[i];
 		uint64_t epoch = section_before(slot, goal);
 
-		if (epoch == EPOCH_IDLE && !awaits(seg, slot, block) &&
-		    !pins(slot, block))
+		if (epoch == EPOCH_IDLE && !awaits(seg, slot, target) &&
+		    !pins(slot, target))
 			continue;
 		if (is_free(slot))
 			continue;
@@ -178,8 +201,8 @@ scan(struct member *me, uint64_t goal, uint32_t block, bool press,
 }
 
 enum grace
-grace_poll(struct member *me, uint64_t goal, uint32_t block, bool press,
-    uint32_t *dead)
+grace_poll(struct member *me, uint64_t goal, struct grace_target target,
+    bool press, uint32_t *dead)
 {
 	enum grace answer = GRACE_HELD;
 
@@ -188,7 +211,7 @@ grace_poll(struct member *me, uint64_t goal, uint32_t block, bool press,
 
 		if (!barrier_heavy(me->seg->fences)) /* G1, G3 */
 			return GRACE_HELD;
-		answer = scan(me, goal, block, press, &again, dead);
+		answer = scan(me, goal, target, press, &again, dead);
 		if (!again)
 			break;
 	}
@@ -196,11 +219,11 @@ grace_poll(struct member *me, uint64_t goal, uint32_t block, bool press,
 }
 
 bool
-grace_block_held(struct segment *seg, uint32_t block)
+grace_held(struct segment *seg, struct grace_target target)
 {
 	for (uint32_t i = 0; i < seg->geo.participant_count; i++)
-		if (awaits(seg, &seg->participants[i], block) ||
-		    pins(&seg->participants[i], block))
+		if (awaits(seg, &seg->participants[i], target) ||
+		    pins(&seg->participants[i], target))
 			return true;
 	return false;
 }

@@ -44,37 +44,48 @@ grace_exit(struct member *me)
 static inline bool
 grace_trusted(struct member *me)
 {
-	atomic_thread_fence(memory_order_acquire); /* reads stay above */
+	barrier_reads();
 	return load_relaxed(&me->slot->revoked) < me->epoch;
 }
 
 /*
- * Inside a section: holds the block beyond it.  Returns the cell, for
- * grace_unpin(), or -1 if all are in use.  The pin counts only if
- * grace_trusted() says so afterwards.
+ * Inside a section: holds an entry (a LIVE word) beyond it, with its block and
+ * its pieces.  Returns the cell, for grace_unpin(), or -1 if all are in use.
+ * The pin counts only if grace_trusted() says so afterwards.
  */
-int grace_pin(struct member *me, uint32_t block);
+int grace_pin(struct member *me, uint64_t entry);
 void grace_unpin(struct member *me, int cell);
 
-/* Whether the members' slot `index` is stopped from being void by nothing. */
+/*
+ * What is to be reused, said by the entries that must not be held any more:
+ * all in a block, or the one to which a piece belongs.
+ */
+struct grace_target {
+	uint64_t mask; /* of an entry's LIVE word */
+	uint64_t value;
+};
+
+struct grace_target grace_block(const struct segment *seg, uint32_t block);
+struct grace_target grace_piece(uint64_t head);
+
 enum grace {
-	GRACE_OVER, /* nobody can reach the block: it may be reused */
+	GRACE_OVER, /* nobody can reach it: it may be reused */
 	GRACE_HELD, /* somebody may: ask again later */
-	GRACE_DEAD, /* a dead participant holds it: reap *dead, ask again */
+	GRACE_DEAD, /* a dead participant may: reap *dead, ask again */
 };
 
 /* After unlinking: what grace_poll() is to be asked for later. */
 uint64_t grace_start(struct segment *seg);
 
 /*
- * Whether the block, unlinked before goal was drawn, is out of everybody's
+ * Whether the target, unlinked before goal was drawn, is out of everybody's
  * reach.  Readers that keep it for longer than a lease are revoked; with
  * press, at once.  Never blocks.  Call it outside read sections.
  */
-enum grace grace_poll(struct member *me, uint64_t goal, uint32_t block,
-    bool press, uint32_t *dead);
+enum grace grace_poll(struct member *me, uint64_t goal,
+    struct grace_target target, bool press, uint32_t *dead);
 
-/* Whether somebody holds the block by a pin or awaits a result in it. */
-bool grace_block_held(struct segment *seg, uint32_t block);
+/* Whether somebody pins an entry of the target, or awaits it as a result. */
+bool grace_held(struct segment *seg, struct grace_target target);
 
 #endif

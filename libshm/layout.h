@@ -189,7 +189,7 @@ struct participant {
 	unsigned char pad1[CACHELINE - 32];
 	/* ---- written by the owner */
 	/*
-	 * Block number plus 1 of each open view.  R: grace_poll().
+	 * The entry, as a LIVE word, of each open view.  R: grace_poll().
 	 * O: grace.G1, G4.  X: void once reaped.
 	 */
 	_Atomic uint64_t pins[PINS];

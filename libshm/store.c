@@ -129,18 +129,18 @@ get_in_section(struct member *me, const struct key *key, void *buffer,
 }
 
 enum shmc_status
-shmc_get(struct shmc *cache, const void *key_bytes, size_t key_size,
+shmc_get(struct shmc *cache, const void *key, size_t key_bytes,
     void *buffer, size_t buffer_bytes, size_t *value_bytes)
 {
 	enum shmc_status status;
 	struct member *me;
-	struct key key;
+	struct key k;
 	char none;
 
 	if (unlikely(value_bytes == NULL ||
 	    (buffer == NULL && buffer_bytes > 0)))
 		return SHMC_INVALID;
-	status = cache_key(cache, key_bytes, key_size, &key);
+	status = cache_key(cache, key, key_bytes, &k);
 	if (unlikely(status != SHMC_OK))
 		return status;
 	me = cache_member(cache);
@@ -148,32 +148,32 @@ shmc_get(struct shmc *cache, const void *key_bytes, size_t key_size,
 		return SHMC_BUSY;
 	if (buffer == NULL)
 		buffer = &none;
-	if (unlikely(!get_in_section(me, &key, buffer, buffer_bytes,
+	if (unlikely(!get_in_section(me, &k, buffer, buffer_bytes,
 		value_bytes, &status)))
-		status = get_by_view(cache, me, &key, buffer, buffer_bytes,
+		status = get_by_view(cache, me, &k, buffer, buffer_bytes,
 		    value_bytes);
 	count(me->slot, status == SHMC_MISS ? COUNT_MISSES : COUNT_HITS);
 	return status;
 }
 
 enum shmc_status
-shmc_view(struct shmc *cache, const void *key_bytes, size_t key_size,
+shmc_view(struct shmc *cache, const void *key, size_t key_bytes,
     struct shmc_view *view)
 {
 	enum shmc_status status;
 	struct member *me;
-	struct key key;
+	struct key k;
 
 	if (view == NULL)
 		return SHMC_INVALID;
 	memset(view, 0, sizeof *view);
-	status = cache_key(cache, key_bytes, key_size, &key);
+	status = cache_key(cache, key, key_bytes, &k);
 	if (status != SHMC_OK)
 		return status;
 	me = cache_member(cache);
 	if (me == NULL)
 		return SHMC_BUSY;
-	status = store_view(cache, me, &key, view);
+	status = store_view(cache, me, &k, view);
 	if (status == SHMC_OK) {
 		view->role = SHMC_ROLE_HIT;
 		count(me->slot, COUNT_HITS);
@@ -202,32 +202,32 @@ store_link(struct member *me, const struct key *key, uint64_t entry,
 }
 
 enum shmc_status
-shmc_put(struct shmc *cache, const void *key_bytes, size_t key_size,
+shmc_put(struct shmc *cache, const void *key, size_t key_bytes,
     const void *value, size_t value_bytes, uint64_t ttl_ms)
 {
 	struct draft draft = { 0 };
 	enum shmc_status status;
 	struct member *me;
-	struct key key;
+	struct key k;
 	uint64_t entry;
 
 	if (value == NULL && value_bytes > 0)
 		return SHMC_INVALID;
-	status = cache_key(cache, key_bytes, key_size, &key);
+	status = cache_key(cache, key, key_bytes, &k);
 	if (status != SHMC_OK)
 		return status;
 	me = cache_member(cache);
 	if (me == NULL)
 		return SHMC_BUSY;
-	status = value_write(me, &draft, &key, value, value_bytes,
+	status = value_write(me, &draft, &k, value, value_bytes,
 	    cache_expiry(me->seg, ttl_ms), &entry);
 	if (status != SHMC_OK) {
 		if (status == SHMC_NO_MEMORY)
 			count(me->slot, COUNT_REFUSED);
 		return status;
 	}
-	flight_supersede(me, key.hash);
-	(void)store_link(me, &key, entry, NULL); /* no guard, always set */
+	flight_supersede(me, k.hash);
+	(void)store_link(me, &k, entry, NULL); /* no guard, always set */
 	value_settle(me, &draft);
 	count(me->slot, COUNT_PUTS);
 	return SHMC_OK;
@@ -237,18 +237,18 @@ static enum shmc_status
 remove_key(struct shmc *cache, const void *bytes, size_t size)
 {
 	struct member *me;
-	struct key key;
+	struct key k;
 	uint64_t old;
-	enum shmc_status status = cache_key(cache, bytes, size, &key);
+	enum shmc_status status = cache_key(cache, bytes, size, &k);
 
 	if (status != SHMC_OK)
 		return status;
 	me = cache_member(cache);
 	if (me == NULL)
 		return SHMC_BUSY;
-	flight_supersede(me, key.hash);
+	flight_supersede(me, k.hash);
 	grace_enter(me);
-	old = index_unlink(me, &key);
+	old = index_unlink(me, &k);
 	if (old != WORD_EMPTY)
 		evict_pieces(me, old);
 	grace_exit(me);
@@ -259,15 +259,15 @@ remove_key(struct shmc *cache, const void *bytes, size_t size)
 }
 
 enum shmc_status
-shmc_delete(struct shmc *cache, const void *key_bytes, size_t key_size)
+shmc_delete(struct shmc *cache, const void *key, size_t key_bytes)
 {
-	return remove_key(cache, key_bytes, key_size);
+	return remove_key(cache, key, key_bytes);
 }
 
 enum shmc_status
-shmc_invalidate(struct shmc *cache, const void *key_bytes, size_t key_size)
+shmc_invalidate(struct shmc *cache, const void *key, size_t key_bytes)
 {
-	enum shmc_status status = remove_key(cache, key_bytes, key_size);
+	enum shmc_status status = remove_key(cache, key, key_bytes);
 
 	return status == SHMC_MISS ? SHMC_OK : status;
 }

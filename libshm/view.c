@@ -2,8 +2,8 @@
 /*
  * Views: see view.h.
  *
- * Invariant: a view's cell names the block of its entry from view_open() to
- * release; grace_poll() frees neither the block nor the entry's pieces.
+ * Invariant: a view's cell names its entry from view_open() to release;
+ * grace_poll() frees neither the entry's block nor its pieces.
  * Edges: grace.G1, G4.  Progress: wait-free.  A kill leaves a pin, void once reaped.
  */
 #include "view.h"
@@ -32,7 +32,7 @@ bool
 view_open(struct shmc *cache, struct member *me, uint64_t entry,
     const struct entry_view *bounds, struct shmc_view *view)
 {
-	int cell = grace_pin(me, bounds->block);
+	int cell = grace_pin(me, entry);
 
 	if (cell < 0)
 		return false;
