@@ -12,7 +12,7 @@
 
 #include "shmcache.h"
 
-/* Prints a sentence and ends the program. */
+/* Prints a sentence and ends the program, all its processes. */
 _Noreturn void bench_die(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
 

@@ -38,7 +38,8 @@ static struct {
 /* In shared memory. */
 struct scene {
 	pthread_mutex_t mutex;
-	_Atomic uint32_t victim_ready; /* the turn in which it holds on */
+	uint32_t victims;	       /* so far */
+	_Atomic uint32_t victim_ready; /* as victims, once the last one is */
 	_Atomic uint32_t loads;	  /* loaders started by waiters, this turn */
 	_Atomic uint64_t load_ns; /* when the first of them did */
 	struct shmc *cache;
@@ -93,11 +94,11 @@ cache_read(struct shmc *cache)
 	}
 }
 
-/* The key of a turn, none of those that are stored. */
+/* The key that the last victim leads, none of those that are stored. */
 static void
-turn_key(uint32_t turn, char key[KEY_BYTES])
+victim_key(const struct scene *scene, char key[KEY_BYTES])
 {
-	keys_key((uint64_t)ENTRIES + turn, key);
+	keys_key((uint64_t)ENTRIES + scene->victims, key);
 }
 
 /* ------------------------------------------------------------- sleepers -- */
@@ -131,12 +132,12 @@ second_loader(struct shmc_lead *lead, void *arg)
 }
 
 static uint64_t
-sleep_on_flight(struct scene *scene, uint32_t turn)
+sleep_on_flight(struct scene *scene)
 {
 	struct shmc_view view;
 	char key[KEY_BYTES];
 
-	turn_key(turn, key);
+	victim_key(scene, key);
 	if (shmc_fetch(scene->cache, key, KEY_BYTES, NULL, second_loader, scene,
 		&view) != SHMC_OK)
 		return 0;
@@ -151,13 +152,14 @@ sleep_on_flight(struct scene *scene, uint32_t turn)
 static uint64_t
 sleep_somehow(unsigned way, uint32_t turn, void *arg)
 {
-	return way == MUTEX ? sleep_on_mutex(arg) : sleep_on_flight(arg, turn);
+	(void)turn;
+	return way == MUTEX ? sleep_on_mutex(arg) : sleep_on_flight(arg);
 }
 
 /* -------------------------------------------------------------- victims -- */
 
 static void
-victim_hold(struct scene *scene, enum way way, uint32_t turn)
+victim_hold(struct scene *scene, enum way way)
 {
 	struct shmc_view view;
 	struct shmc_lead lead;
@@ -168,7 +170,7 @@ victim_hold(struct scene *scene, enum way way, uint32_t turn)
 			bench_die("the victim cannot lock");
 		return;
 	}
-	turn_key(turn, key);
+	victim_key(scene, key);
 	if (shmc_begin(scene->cache, key, KEY_BYTES, NULL, &view, &lead) !=
 	    SHMC_LEAD)
 		bench_die("the victim cannot lead");
@@ -176,21 +178,22 @@ victim_hold(struct scene *scene, enum way way, uint32_t turn)
 
 /* A process that holds on to something until it is killed. */
 static int
-victim_start(struct scene *scene, enum way way, uint32_t turn)
+victim_start(struct scene *scene, enum way way)
 {
+	uint32_t number = ++scene->victims;
 	int pid = bench_fork();
 
 	if (pid == 0) {
-		bench_pin(1);
+		bench_pin(0);
 		cache_read(scene->cache);
-		victim_hold(scene, way, turn);
-		atomic_store_explicit(&scene->victim_ready, turn,
+		victim_hold(scene, way);
+		atomic_store_explicit(&scene->victim_ready, number,
 		    memory_order_release);
 		bench_futex_wake_all(&scene->victim_ready);
 		for (;;)
 			pause();
 	}
-	bench_await(&scene->victim_ready, turn);
+	bench_await(&scene->victim_ready, number);
 	return pid;
 }
 
@@ -209,9 +212,7 @@ promotions(struct shmc *cache)
 static uint64_t
 victim_kill(struct scene *scene, struct crew *crew, enum way way)
 {
-	uint32_t turn = atomic_load_explicit(&crew->turn, memory_order_relaxed) +
-	    1;
-	int pid = victim_start(scene, way, turn);
+	int pid = victim_start(scene, way);
 
 	crew_go(crew, way);
 	crew_settle(crew);

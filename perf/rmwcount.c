@@ -4,6 +4,7 @@
  * instruction at a time: a child runs each call between two breakpoints, and
  * its parent steps through it and decodes what comes next.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -229,14 +230,28 @@ count_call(int pid)
 	return count;
 }
 
+/* Parent and child have the same libraries at the same addresses. */
+static void
+print_site(uint64_t address)
+{
+	Dl_info info;
+
+	if (dladdr((void *)(uintptr_t)address, &info) == 0)
+		return;
+	const char *slash = strrchr(info.dli_fname, '/');
+
+	printf("  %36s at %s+%#llx\n", "",
+	    slash == NULL ? info.dli_fname : slash + 1,
+	    (unsigned long long)(address - (uintptr_t)info.dli_fbase));
+}
+
 static void
 print_count(const char *name, const struct count *count)
 {
 	printf("  %-36s %12u %8u %10u %9u\n", name, count->instructions,
 	    count->locked, count->shared, count->syscalls);
 	for (unsigned i = 0; i < count->shared && i < SITES_MAX; i++)
-		printf("  %36s at %#llx\n", "",
-		    (unsigned long long)count->sites[i]);
+		print_site(count->sites[i]);
 }
 
 int

@@ -38,6 +38,7 @@ static struct {
 struct scene {
 	_Atomic uint32_t word;	/* raw sleepers wait for it to be the turn */
 	_Atomic uint32_t other; /* never changes */
+	uint64_t index;		/* of the key that is asked for, this turn */
 	struct shmc *cache;
 };
 
@@ -77,7 +78,7 @@ never_loads(struct shmc_lead *lead, void *arg)
 }
 
 static bool
-value_right(const struct shmc_view *view, uint32_t turn)
+value_right(const struct shmc_view *view, uint64_t index)
 {
 	uint64_t check;
 
@@ -85,23 +86,23 @@ value_right(const struct shmc_view *view, uint32_t turn)
 		return false;
 	memcpy(&check, view->data, sizeof(check));
 	return view->role == SHMC_ROLE_SHARED &&
-	    view->size_bytes == VALUE_BYTES && check == keys_check(turn);
+	    view->size_bytes == VALUE_BYTES && check == keys_check(index);
 }
 
 static uint64_t
-sleep_ours(struct scene *scene, uint32_t turn)
+sleep_ours(struct scene *scene)
 {
 	struct shmc_view view;
 	char key[KEY_BYTES];
 
-	keys_key(turn, key);
+	keys_key(scene->index, key);
 	enum shmc_status status = shmc_fetch(scene->cache, key, KEY_BYTES, NULL,
 	    never_loads, NULL, &view);
 	uint64_t back_ns = bench_now_ns();
 
 	if (status != SHMC_OK)
 		return 0;
-	if (!value_right(&view, turn))
+	if (!value_right(&view, scene->index))
 		back_ns = 0;
 	shmc_view_release(&view);
 	return back_ns;
@@ -116,7 +117,7 @@ sleep_somehow(unsigned way, uint32_t turn, void *arg)
 	case RAW2:
 		return sleep_raw2(arg, turn);
 	default:
-		return sleep_ours(arg, turn);
+		return sleep_ours(arg);
 	}
 }
 
@@ -136,18 +137,17 @@ wake_raw(struct trial *trial, enum way way)
 static uint64_t
 wake_ours(struct trial *trial)
 {
-	uint32_t turn = atomic_load_explicit(&trial->crew->turn,
-			    memory_order_relaxed) +
-	    1;
+	struct scene *scene = trial->scene;
 	unsigned char value[VALUE_BYTES];
 	struct shmc_view view;
 	struct shmc_lead lead;
 	char key[KEY_BYTES];
 
-	keys_key(turn, key);
-	keys_value(turn, value, sizeof(value));
-	if (shmc_begin(trial->scene->cache, key, KEY_BYTES, NULL, &view,
-		&lead) != SHMC_LEAD)
+	scene->index++;
+	keys_key(scene->index, key);
+	keys_value(scene->index, value, sizeof(value));
+	if (shmc_begin(scene->cache, key, KEY_BYTES, NULL, &view, &lead) !=
+	    SHMC_LEAD)
 		bench_die("shmc_begin does not let us lead");
 	crew_go(trial->crew, OURS);
 	crew_settle(trial->crew);
