@@ -13,7 +13,6 @@ set grid ytics lc rgb '#dddddd'
 set border 3
 set tics nomirror out
 set xtics font ',9'
-set pointintervalbox 0
 unset key
 do for [c = 1:words(courses)] {
 	top = 0
@@ -30,7 +29,7 @@ do for [c = 1:words(courses)] {
 	set yrange [0:top * 1.1]
 	set xrange [.4:words(peers) + .6]
 	plot $rows using 1:2:5:xticlabel(6) with boxes lc rgb variable, \
-	    $rows using 1:2:3:4 with yerrorbars lc rgb 'black' pt 0, \
+	    $rows using 1:3:(0):(column(4) - column(3)) with vectors nohead lw 1.5 lc rgb 'black', \
 	    $rows using 1:4:(sprintf('%.0f', column(2))) with labels offset 0, .8
 }
 unset multiplot

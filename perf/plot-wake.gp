@@ -20,7 +20,7 @@ do for [s = 1:words(sleepers)] {
 	stats file using (column(1) == word(sleepers, s) + 0 ? column(4) / 1000 : NaN) nooutput
 	set yrange [0:1]
 	set xrange [STATS_min * .9:STATS_median * 6]
-	set xtics (5, 10, 20, 30, 50, 100, 200, 300, 500, 1000, 2000, 5000, 10000)
+	set xtics (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 	plot for [w = 1:words(ways)] file \
 	    using (column(1) == word(sleepers, s) + 0 && strcol(2) eq word(ways, w) ? column(4) / 1000 : NaN):(1) \
 	    smooth cnormal with lines lw 2 lc rgb word(colors, w) title word(titles, w)

@@ -13,7 +13,7 @@ ours = '#c0392b'
 grey = '#7f8c8d'
 blue = '#2c7fb8'
 
-if (what eq 'hits') { width = 1200; height = 480 }
+if (what eq 'hits') { width = 1350; height = 480 }
 if (what eq 'wake') { width = 1200; height = 480 }
 if (what eq 'death') { width = 700; height = 480 }
 
