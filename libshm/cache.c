@@ -147,6 +147,8 @@ open_any(struct shmc **cache, int fd, const struct shmc_options *options,
 		r = handle_finish(c, cache, error);
 	if (r < 0)
 		complete.release(c, complete.heap_arg);
+	else if (error != NULL) /* of an attempt to attach before creating */
+		*error = (struct shmc_error){ 0 };
 	return r;
 }
 

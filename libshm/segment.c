@@ -283,6 +283,9 @@ attach_path(struct segment *seg, const char *path, uint32_t mode,
 		r = -errno;
 		if (r == -ELOOP)
 			return error_set(error, r, "%s is a symlink", path);
+		if (r == -ENXIO) /* a socket cannot even be opened */
+			return error_set(error, -ENOTSUP,
+			    "%s is no regular file", path);
 		return error_set(error, r, "%s: %s", path, strerror(-r));
 	}
 	r = verify_owner(fd, mode, error);
