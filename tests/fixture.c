@@ -2,9 +2,14 @@
 /* See fixture.h. */
 #include "fixture.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 struct shmc_options
 cache_options(uint64_t size_bytes, uint32_t participants)
@@ -155,4 +160,69 @@ sleep_ms(unsigned ms)
 
 	while (nanosleep(&t, &t) < 0)
 		;
+}
+
+/* --------------------------------------------------------------- files --- */
+
+static char scratch[64];
+
+const char *
+scratch_path(const char *name)
+{
+	static char path[256];
+
+	if (scratch[0] == '\0') {
+		(void)snprintf(scratch, sizeof scratch,
+		    "/tmp/shmcache-test-XXXXXX");
+		REQUIRE(mkdtemp(scratch) != NULL);
+		REQUIRE_EQ(chmod(scratch, 0755), 0);
+	}
+	(void)snprintf(path, sizeof path, "%s/%s", scratch, name);
+	return path;
+}
+
+void
+scratch_remove(void)
+{
+	DIR *directory = opendir(scratch);
+	struct dirent *entry;
+
+	while (directory != NULL && (entry = readdir(directory)) != NULL) {
+		(void)unlinkat(dirfd(directory), entry->d_name, 0);
+		(void)unlinkat(dirfd(directory), entry->d_name, AT_REMOVEDIR);
+	}
+	if (directory != NULL)
+		closedir(directory);
+	CHECK_EQ(rmdir(scratch), 0);
+	scratch[0] = '\0';
+}
+
+struct file_image
+file_read(const char *path)
+{
+	struct file_image image;
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	REQUIRE(fd >= 0 && fstat(fd, &st) == 0);
+	image.count = (uint64_t)st.st_size;
+	image.mode = st.st_mode;
+	image.bytes = malloc(image.count + 1);
+	REQUIRE(image.bytes != NULL);
+	REQUIRE_EQ(read(fd, image.bytes, image.count), st.st_size);
+	close(fd);
+	return image;
+}
+
+void
+file_unchanged(const char *path, struct file_image *before)
+{
+	struct file_image now = file_read(path);
+
+	CHECK_EQ(now.count, before->count);
+	CHECK_EQ(now.mode, before->mode);
+	if (now.count == before->count)
+		CHECK_MEM(now.bytes, before->bytes, now.count);
+	free(now.bytes);
+	free(before->bytes);
 }

@@ -40,6 +40,25 @@ void check_get(struct shmc *cache, const char *key, const char *expected);
 void check_miss(struct shmc *cache, const char *key);
 void put(struct shmc *cache, const char *key, const char *value);
 
+/*
+ * The path of a file in a directory of the test's own; valid until the next
+ * call.  scratch_remove() takes the directory away, with all files in it.
+ */
+const char *scratch_path(const char *name);
+void scratch_remove(void);
+
+/* A file's bytes and what stat() says of it, to be compared later. */
+struct file_image {
+	void *bytes; /* malloc'ed */
+	uint64_t count;
+	uint32_t mode;
+};
+
+struct file_image file_read(const char *path);
+
+/* Checks that the file still is as it was, and frees the image. */
+void file_unchanged(const char *path, struct file_image *before);
+
 uint64_t now_ns(void);
 void sleep_ms(unsigned ms);
 
