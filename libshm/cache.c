@@ -223,6 +223,7 @@ give_up_slot(struct shmc *cache, struct member *m)
 	/* What a dead one would leave, views and leads too, we give back. */
 	recover_repair(m, m->index);
 	TESTPOINT("cache_detached");
+	members_unsettle(&cache->members, m);
 	life_release(&m->life);
 	members_leave(&cache->members, m);
 }

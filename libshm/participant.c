@@ -7,9 +7,10 @@
  * child the kernel has wiped the family's page (MADV_WIPEONFORK): notes of
  * before the fork no longer hold, and nobody had to call anything.
  *
- * Progress: lock-free.  Edges: R1 member fields are written before `thread`
- * (release) and read after it (acquire), when a member is reused.  R2 `hold` is
- * stored (release) once the slot is taken, and read (acquire) by other threads.
+ * Progress: lock-free.  Edges: R1 whoever takes a member over (CAS of `hold`)
+ * sees all that its last owner did with it, before it left (release) or died.
+ * R2 `hold` is stored (release) once the slot is taken; who reads it (acquire)
+ * sees whose it is.
  */
 #include "participant.h"
 
@@ -107,6 +108,24 @@ note(struct members *table, struct member *m)
 	last.member = m;
 }
 
+static uint64_t
+hold_claimed(uint64_t family)
+{
+	return family << 16;
+}
+
+static uint64_t
+hold_settled(uint32_t index, uint64_t incarnation)
+{
+	return incarnation << 16 | (index + 1);
+}
+
+static bool
+is_settled(uint64_t hold)
+{
+	return (hold & 0xffff) != 0;
+}
+
 /* The note is of another table: a thread may use several in turn. */
 static struct member *
 recall(struct members *table)
@@ -115,11 +134,10 @@ recall(struct members *table)
 	struct member *m = family == 0 || this_thread == 0 ? NULL :
 	    first_member(table);
 
-	/* Relaxed: a member that is this thread's, only it has written. */
 	for (; m != NULL; m = next_member(m))
-		if (load_relaxed(&m->thread) == this_thread &&
-		    load_relaxed(&m->family) == family &&
-		    load_relaxed(&m->hold) != 0) {
+		if (is_settled(load_acquire(&m->hold)) && /* R2 */
+		    load_relaxed(&m->thread) == this_thread &&
+		    load_relaxed(&m->family) == family) {
 			note(table, m);
 			return m;
 		}
@@ -136,17 +154,14 @@ members_current(struct members *table)
 	return recall(table);
 }
 
-/* Its thread has ended, or stayed in the parent: the member is free to reuse. */
+/* Its thread left it, has ended, or stayed in the parent: free to reuse. */
 static bool
-is_abandoned(struct members *table, struct member *m, uint64_t thread,
+is_abandoned(struct members *table, struct member *m, uint64_t hold,
     uint64_t family)
 {
-	uint64_t hold;
-
-	if (thread == 0 || load_relaxed(&m->family) != family)
-		return true;
-	hold = load_acquire(&m->hold); /* R2 */
-	return hold != 0 &&
+	if (!is_settled(hold))
+		return hold != hold_claimed(family);
+	return load_relaxed(&m->family) != family || /* R2 */
 	    !life_alive(&table->seg->participants[(hold & 0xffff) - 1],
 		hold >> 16);
 }
@@ -165,14 +180,14 @@ member_reset(struct member *m, struct segment *seg, uint64_t family)
 {
 	m->seg = seg;
 	m->slot = NULL;
-	store_relaxed(&m->hold, 0); /* R1 publishes it */
 	m->open_block = NO_BLOCK;
 	m->spare_block = NO_BLOCK;
 	m->last_flight = NO_FLIGHT;
 	m->epoch = 0;
 	m->views = 0;
 	m->leads = 0;
-	store_relaxed(&m->family, family); /* read by its thread, or after R1 */
+	store_relaxed(&m->thread, thread_number()); /* R2 publishes */
+	store_relaxed(&m->family, family);	    /* R2 publishes */
 }
 
 static struct member *
@@ -180,10 +195,10 @@ reuse_member(struct members *table, uint64_t family)
 {
 	for (struct member *m = first_member(table); m != NULL;
 	     m = next_member(m)) {
-		uint64_t thread = load_acquire(&m->thread); /* R1 */
+		uint64_t hold = load_acquire(&m->hold); /* R2 */
 
-		if (is_abandoned(table, m, thread, family) &&
-		    cas_word(&m->thread, thread, thread_number())) {
+		if (is_abandoned(table, m, hold, family) &&
+		    cas_word(&m->hold, hold, hold_claimed(family))) { /* R1 */
 			drop_alias(m, family);
 			return m;
 		}
@@ -192,7 +207,7 @@ reuse_member(struct members *table, uint64_t family)
 }
 
 static struct member *
-new_member(struct members *table)
+new_member(struct members *table, uint64_t family)
 {
 	struct member *m = table->options->allocate(sizeof *m,
 	    table->options->heap_arg);
@@ -201,7 +216,7 @@ new_member(struct members *table)
 		return NULL;
 	memset(m, 0, sizeof *m);
 	cds_lfs_node_init(&m->node);
-	atomic_init(&m->thread, thread_number());
+	atomic_init(&m->hold, hold_claimed(family)); /* before others see it */
 	(void)cds_lfs_push(&table->stack, &m->node);
 	return m;
 }
@@ -213,7 +228,7 @@ members_enlist(struct members *table)
 	struct member *m = reuse_member(table, family);
 
 	if (m == NULL)
-		m = new_member(table);
+		m = new_member(table, family);
 	if (m != NULL)
 		member_reset(m, table->seg, family);
 	return m;
@@ -227,18 +242,25 @@ members_settle(struct members *table, struct member *m, uint32_t index)
 	m->incarnation = load_relaxed(&m->slot->incarnation); /* our own store */
 	store_relaxed(&m->slot->pid, (uint32_t)getpid());     /* display */
 	store_relaxed(&m->slot->attached_ns, clock_ns());     /* display */
-	store_release(&m->hold, (index + 1) | m->incarnation << 16); /* R2 */
+	store_release(&m->hold, hold_settled(index, m->incarnation)); /* R2 */
 	note(table, m);
+}
+
+void
+members_unsettle(struct members *table, struct member *m)
+{
+	if (last.table == table->id)
+		last.table = 0;
+	/* While the slot still is ours: later, others take us for dead. */
+	store_relaxed(&m->hold, hold_claimed(load_relaxed(&m->family)));
 }
 
 void
 members_leave(struct members *table, struct member *m)
 {
-	if (last.table == table->id)
-		last.table = 0;
+	(void)table;
 	m->slot = NULL;
-	store_relaxed(&m->hold, 0);
-	store_release(&m->thread, 0); /* R1 */
+	store_release(&m->hold, 0); /* R1 */
 }
 
 bool

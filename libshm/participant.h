@@ -21,10 +21,18 @@
 /* Private; used by one thread at a time, but for the shared fields. */
 struct member {
 	struct cds_lfs_node node;
-	/* Shared in the process: whose it is, and in which fork generation. */
-	_Atomic uint64_t thread; /* 0: nobody's */
-	_Atomic uint64_t family;
-	_Atomic uint64_t hold; /* slot number plus 1 | incarnation << 16; 0: none */
+	/*
+	 * Shared in the process: who has it.
+	 *   0                                   nobody
+	 *   family << 16                        being taken or given up
+	 *   incarnation << 16 | slot plus 1     the holder of that slot
+	 * No slot has an incarnation twice, so a CAS takes the member from
+	 * exactly whom one saw.
+	 */
+	_Atomic uint64_t hold;
+	/* Written while it is being taken, read after `hold`. */
+	_Atomic uint64_t thread;
+	_Atomic uint64_t family; /* fork generation */
 	struct life life;
 
 	struct segment *seg;
@@ -72,7 +80,10 @@ struct member *members_enlist(struct members *table);
 /* After members_enlist() and a slot taken: members_current() answers m. */
 void members_settle(struct members *table, struct member *m, uint32_t index);
 
-/* Before the slot is released. */
+/* Before the slot is released: the member is nobody's current one any more. */
+void members_unsettle(struct members *table, struct member *m);
+
+/* Afterwards, or if no slot was taken: the member is anybody's. */
 void members_leave(struct members *table, struct member *m);
 
 /* Whether m still is what it was when `family` was noted: no fork since. */
