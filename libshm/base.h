@@ -47,6 +47,20 @@ max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/*
+ * Tells ThreadSanitizer of an edge that it cannot see, in a library's code:
+ * what stands before `made` happens before what stands after `met`.
+ */
+#if defined(__SANITIZE_THREAD__)
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define tsan_edge_made(p) __tsan_release(p)
+#define tsan_edge_met(p) __tsan_acquire(p)
+#else
+#define tsan_edge_made(p) ((void)(p))
+#define tsan_edge_met(p) ((void)(p))
+#endif
+
 static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
     "shared words must be lock-free: a lock of libatomic is private");
 

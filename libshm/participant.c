@@ -89,6 +89,7 @@ first_member(struct members *table)
 {
 	struct cds_lfs_head *head = CMM_LOAD_SHARED(table->stack.head);
 
+	tsan_edge_met(&table->stack); /* push, and the address dependency */
 	return head == NULL ? NULL :
 	    caa_container_of(&head->node, struct member, node);
 }
@@ -217,6 +218,7 @@ new_member(struct members *table, uint64_t family)
 	memset(m, 0, sizeof *m);
 	cds_lfs_node_init(&m->node);
 	atomic_init(&m->hold, hold_claimed(family)); /* before others see it */
+	tsan_edge_made(&table->stack);
 	(void)cds_lfs_push(&table->stack, &m->node);
 	return m;
 }
