@@ -119,11 +119,14 @@ tent_is_dead(struct segment *seg, uint64_t tent)
 	return word == 0 || life_word_dead(word);
 }
 
-static void
+/* False: it has changed, perhaps to LIVE. */
+static bool
 kill_tent(_Atomic uint64_t *at, uint64_t tent)
 {
-	(void)cas_word(at, tent, WORD_EMPTY); /* failed: it is gone already */
+	bool killed = cas_word(at, tent, WORD_EMPTY);
+
 	TESTPOINT("line_tent_killed");
+	return killed;
 }
 
 /* An EMPTY word made a TENT, its place in *at; false: there is none. */
@@ -136,7 +139,7 @@ claim(struct setter *s, uint64_t tent, unsigned *at)
 
 		if ((seen & WORD_LIVE) == 0 && (seen & WORD_TENT) != 0 &&
 		    tent_is_dead(s->me->seg, seen))
-			kill_tent(word, seen);
+			(void)kill_tent(word, seen);
 		if (load_relaxed(word) == WORD_EMPTY && /* the CAS decides */
 		    cas_word(word, WORD_EMPTY, tent)) {
 			barrier_full(); /* L2 */
@@ -155,20 +158,27 @@ claim(struct setter *s, uint64_t tent, unsigned *at)
 static bool
 is_alone(struct setter *s, unsigned mine)
 {
-	for (unsigned i = 0; i < PAIR_WORDS; i++) {
+	unsigned i = 0;
+
+	while (i < PAIR_WORDS) {
 		_Atomic uint64_t *at = line_word(s->q->pair, i);
 		uint64_t seen = i == mine ? WORD_EMPTY : load_acquire(at); /* L2 */
 
 		if (is_ours(s->q, seen))
 			return false;
-		if (!is_tent(s->q, seen))
+		if (!is_tent(s->q, seen)) {
+			i++;
 			continue;
+		}
 		if (i < mine && !s->impatient &&
 		    !tent_is_dead(s->me->seg, seen)) {
 			s->impatient = true;
 			return false;
 		}
-		kill_tent(at, seen);
+		TESTPOINT("line_tent_met");
+		/* Failed: it may be LIVE by now; the same word once more. */
+		if (kill_tent(at, seen))
+			i++;
 	}
 	return true;
 }

@@ -3,6 +3,7 @@
 #include "line.h"
 
 #include "inside.h"
+#include "testpoint.h"
 
 #define TAG (5ull << WORD_TAG_SHIFT)
 #define OTHER_TAG (6ull << WORD_TAG_SHIFT)
@@ -327,6 +328,54 @@ TEST(line__removed_while_a_setter_has_claimed__it_gives_way)
 	shmc_close(s->cache);
 }
 
+/* A key of the same tag in the last word: its comparison ends a scan. */
+#define LAST_KEY 200u
+
+static bool
+same_key_and_tell(const void *arg, uint64_t word)
+{
+	if ((word & KEY_MASK) == LAST_KEY)
+		TESTPOINT("test_scanned");
+	return same_key(arg, word);
+}
+
+static void
+set_and_tell(void *arg)
+{
+	struct scene *s = arg;
+	struct line_query q = query_of(s, 1);
+	struct member *me = member_of(s->cache);
+	uint64_t old;
+
+	q.same = same_key_and_tell;
+	CHECK_EQ(line_set(me, &q, live(1, me->index), true, NULL, &old),
+	    LINE_SET);
+}
+
+/*
+ * One has seen that it is alone, and is about to commit.  Another claims, sees
+ * the first one's claim, and is about to kill it.  The first one commits: the
+ * other must see that, and not commit a second word.
+ */
+TEST(line__claim_to_be_killed_becomes_live__the_killer_sees_it)
+{
+	struct scene *s = scene_new();
+	pid_t first, second;
+
+	*line_word(s->pair, PAIR_WORDS - 1) = live(LAST_KEY, 0);
+	first = run_stopped_at("test_scanned", 2, set_and_tell, s);
+	REQUIRE(first != 0);
+	second = run_stopped_at("line_tent_met", 1, set_and_tell, s);
+	REQUIRE(second != 0);
+	continue_child(first);
+	CHECK_EQ(wait_child(first), 0);
+	continue_child(second);
+	CHECK_EQ(wait_child(second), 0);
+	CHECK_EQ(words_with(s, WORD_LIVE), 2); /* ours, and the last */
+	CHECK_EQ(words_with(s, WORD_TENT), 0);
+	shmc_close(s->cache);
+}
+
 TEST(line__set_while_another_has_claimed__one_live_word)
 {
 	struct scene *s = scene_new();
@@ -377,7 +426,7 @@ set_and_remove(unsigned index, void *arg)
 
 TEST(line_race__setters_and_a_remover__at_most_one_live_word)
 {
-	struct race r = { .scene = scene_new(), .rounds = test_rounds(3000) };
+	struct race r = { .scene = scene_new(), .rounds = test_rounds(10000) };
 
 	test_barrier_init(&r.turn, RACERS);
 	run_threads(RACERS, set_and_remove, &r);
@@ -409,7 +458,7 @@ set_if_absent(unsigned index, void *arg)
 
 TEST(line_race__many_set_if_absent__one_is_told_so)
 {
-	struct race r = { .scene = scene_new(), .rounds = test_rounds(3000) };
+	struct race r = { .scene = scene_new(), .rounds = test_rounds(10000) };
 
 	test_barrier_init(&r.turn, RACERS);
 	run_threads(RACERS, set_if_absent, &r);
