@@ -59,6 +59,11 @@ enum shmc_status {
 	SHMC_NO_MEMORY = 9, /* all memory is pinned or being written */
 	SHMC_BUSY = 10,	    /* no free participant slot, flight or view cell */
 	SHMC_INVALID = 11,  /* an argument is wrong; nothing was done */
+	SHMC_STALE = 12,    /* get: here is the value, past its ttl, within grace */
+	SHMC_ERROR = 13,    /* the loader's error, remembered or shared */
+	SHMC_ABSENT = 14,   /* the loader found that there is no such thing */
+	SHMC_OTHER = 15,    /* the entry is not as expected; nothing was stored */
+	SHMC_OVERFLOW = 16, /* too many wait for this key already */
 };
 
 /* How the caller came by a value (struct shmc_view, role). */
@@ -68,6 +73,8 @@ enum shmc_role {
 	SHMC_ROLE_LED = 2,	/* this caller computed it */
 	SHMC_ROLE_SHARED = 3,	/* another participant did, while we slept */
 	SHMC_ROLE_PROMOTED = 4, /* we slept, the leader fell, we computed it */
+	SHMC_ROLE_STALE = 5,	/* an older value, while or because no newer is there */
+	SHMC_ROLE_PASSED = 6,	/* we computed our own copy, for nobody else */
 };
 
 /* Bits of struct shmc_view, flags. */
@@ -176,8 +183,11 @@ struct shmc_view {
 	size_t piece_bytes; /* bytes at data; all of them unless it is large */
 	size_t size_bytes;  /* of the whole value */
 	uint64_t waited_ns; /* how long the caller slept for it */
+	uint64_t version;   /* unlike that of any other value of the key: SHMC_IF_VERSION */
 	uint32_t role;	    /* enum shmc_role */
 	uint32_t flags;	    /* SHMC_SUPERSEDED | ... */
+	int32_t error;	    /* after SHMC_ERROR: the loader's code; data: its message */
+	uint32_t served;    /* to a leader: how many callers joined its flight */
 	uint64_t opaque[6];
 };
 
@@ -197,15 +207,19 @@ SHMC_API SHMC_MUST_USE enum shmc_status shmc_view_piece(
 SHMC_API size_t shmc_view_copy(struct shmc_view *view, void *buffer,
     size_t buffer_bytes);
 
-/* Ends a view and clears it.  A cleared view may be released again. */
+/*
+ * Ends a view and clears it, in the thread that opened it.  A cleared view may
+ * be released again.
+ */
 SHMC_API void shmc_view_release(struct shmc_view *view);
 
 /* -------------------------------------------------------------- store --- */
 
 /*
  * Copies the value of a key into buffer and its size into *value_bytes.
- * SHMC_OK; SHMC_MISS; SHMC_TRUNCATED (nothing copied, *value_bytes told);
- * SHMC_BUSY; SHMC_INVALID.  Wait-free but for retries after a revocation.
+ * SHMC_OK; SHMC_STALE; SHMC_MISS; SHMC_ABSENT; SHMC_ERROR (the message is
+ * copied); SHMC_TRUNCATED (nothing copied, *value_bytes told); SHMC_BUSY;
+ * SHMC_INVALID; SHMC_TOO_LARGE.  Wait-free but for retries after a revocation.
  * buffer may be NULL if buffer_bytes is 0.  Killed: nothing is left.
  */
 SHMC_API SHMC_MUST_USE enum shmc_status shmc_get(struct shmc *cache,
@@ -213,8 +227,10 @@ SHMC_API SHMC_MUST_USE enum shmc_status shmc_get(struct shmc *cache,
     size_t *value_bytes);
 
 /*
- * The same without copying.  SHMC_OK: *view is to be released.
- * SHMC_MISS; SHMC_BUSY (also: SHMC_VIEWS_MAX views are open); SHMC_INVALID.
+ * The same without copying.  SHMC_OK: *view is to be released; its role is HIT
+ * or STALE.  SHMC_ERROR: *view holds code and message, and is to be released.
+ * SHMC_MISS; SHMC_ABSENT; SHMC_BUSY (also: SHMC_VIEWS_MAX views are open);
+ * SHMC_INVALID; SHMC_TOO_LARGE.
  */
 SHMC_API SHMC_MUST_USE enum shmc_status shmc_view(struct shmc *cache,
     const void *key, size_t key_bytes, struct shmc_view *view);
@@ -229,6 +245,123 @@ SHMC_API SHMC_MUST_USE enum shmc_status shmc_view(struct shmc *cache,
 SHMC_API SHMC_MUST_USE enum shmc_status shmc_put(struct shmc *cache,
     const void *key, size_t key_bytes, const void *value, size_t value_bytes,
     uint64_t ttl_ms);
+
+/* How long a value is good, and what else goes with it. */
+struct shmc_terms {
+	size_t struct_bytes;	 /* sizeof(struct shmc_terms) */
+	uint64_t ttl_ms;	 /* fresh so long; 0: until evicted */
+	uint64_t grace_ms;	 /* then stale: served while one refreshes */
+	uint64_t keep_ms;	 /* then kept: served if the refresh fails */
+	uint32_t jitter_percent; /* ttl shorter or longer by up to so much; at most 50 */
+	uint32_t tag_count;	 /* at most SHMC_TAGS_MAX */
+	const char *const *tags; /* names: shmc_invalidate_tag() */
+};
+
+#define SHMC_TERMS_INIT { sizeof(struct shmc_terms), 0, 0, 0, 0, 0, NULL }
+#define SHMC_TAGS_MAX 8u
+
+/* When shmc_store() stores. */
+enum shmc_if {
+	SHMC_ALWAYS = 0,
+	SHMC_IF_ABSENT = 1,  /* add: nothing is there, or it expired */
+	SHMC_IF_PRESENT = 2, /* replace: something is there */
+	SHMC_IF_VERSION = 3, /* compare and swap: this version is there */
+};
+
+/*
+ * shmc_put() with terms (NULL: none) and a condition.  version counts with
+ * SHMC_IF_VERSION only: struct shmc_view, version.
+ * SHMC_OTHER: the condition does not hold; otherwise as shmc_put().
+ */
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_store(struct shmc *cache,
+    const void *key, size_t key_bytes, const void *value, size_t value_bytes,
+    const struct shmc_terms *terms, enum shmc_if condition, uint64_t version);
+
+/*
+ * Called by shmc_update() with the key's value (NULL: it has none), perhaps
+ * several times.  It points *value at the new one, which must live until
+ * shmc_update() returns, sets *value_bytes, and answers 1; 0: leave it.
+ */
+typedef int shmc_updater(const struct shmc_view *old, const void **value,
+    size_t *value_bytes, void *arg);
+
+/*
+ * Get and update: computes the new value from the old one and stores it if
+ * nobody else has meanwhile, else again.  Lock-free.
+ * SHMC_OK: stored; SHMC_OTHER: the updater left it; otherwise as shmc_put().
+ */
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_update(struct shmc *cache,
+    const void *key, size_t key_bytes, shmc_updater *updater, void *arg,
+    const struct shmc_terms *terms);
+
+/*
+ * Adds delta (negative: subtracts) to a counter: a value of 8 bytes, an int64_t in the machine's
+ * order.  It wraps.  A missing one starts at initial, for ttl_ms; one that is
+ * there keeps its terms.  *result (may be NULL) is the sum.
+ * SHMC_OK; SHMC_OTHER: the value has another size; otherwise as shmc_put().
+ */
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_incr(struct shmc *cache,
+    const void *key, size_t key_bytes, int64_t delta, int64_t initial,
+    uint64_t ttl_ms, int64_t *result);
+
+/*
+ * Gives the key's value a new ttl_ms, from now; other terms stay.
+ * SHMC_OK; SHMC_MISS; otherwise as shmc_put().
+ */
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_touch(struct shmc *cache,
+    const void *key, size_t key_bytes, uint64_t ttl_ms);
+
+/* One key of shmc_get_many(): the fields of shmc_get(). */
+struct shmc_item {
+	const void *key;
+	size_t key_bytes;
+	void *buffer;
+	size_t buffer_bytes;
+	size_t value_bytes;	 /* out */
+	enum shmc_status status; /* out: as shmc_get() answers */
+};
+
+/*
+ * shmc_get() of many keys at once, whose memory is fetched together: at a
+ * million entries a fraction of the time of single gets.
+ * Returns how many answered SHMC_OK.
+ */
+SHMC_API size_t shmc_get_many(struct shmc *cache, struct shmc_item *items,
+    size_t count);
+
+/*
+ * Makes every entry stored with this tag a miss: those made from what was read
+ * before the call.  Takes a moment however many they are.  Two names may
+ * share a place in the segment's table, and then go together.
+ * A namespace is a tag that all its keys are stored with.
+ * SHMC_OK; SHMC_INVALID.  Killed: done or not.
+ */
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_invalidate_tag(
+    struct shmc *cache, const char *tag);
+
+/*
+ * Makes every entry a miss, and every computation in flight unstored.  Takes a
+ * moment however many they are; their memory is reused in its turn.
+ */
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_flush(struct shmc *cache);
+
+/*
+ * Called for each entry.  Key and value point into the segment and stay until it
+ * returns; a key longer than a quarter of a block is given as NULL.  It may call
+ * the cache.  0: stop; else go on.
+ */
+typedef int shmc_visitor(const void *key, size_t key_bytes,
+    const struct shmc_view *value, void *arg);
+
+/*
+ * Visits the values in part of the segment, blocking nobody: from *cursor (0
+ * at first) on at most `most` places of the index.  An entry that is there from
+ * the first call to the last is visited; one that comes or goes meanwhile,
+ * perhaps.  Returns 1 if there is more, 0 at the end or when told to stop,
+ * -EBUSY, -EINVAL.
+ */
+SHMC_API SHMC_MUST_USE int shmc_iterate(struct shmc *cache, uint64_t *cursor,
+    size_t most, shmc_visitor *visitor, void *arg);
 
 /*
  * Removes a key.  A computation in flight is superseded, and who asks from
@@ -248,9 +381,19 @@ SHMC_API SHMC_MUST_USE enum shmc_status shmc_invalidate(struct shmc *cache,
 
 /* ------------------------------------------------------------- flights -- */
 
-/* A leader's right to end one computation.  Opaque; belongs to one thread. */
+/*
+ * A leader's right to end one computation.  Opaque; belongs to one thread; it
+ * and the key's bytes stay where they are until it ends.
+ */
 struct shmc_lead {
-	uint64_t opaque[16];
+	uint64_t opaque[48];
+};
+
+/* What to do when no result can be waited for. */
+enum shmc_or {
+	SHMC_OR_FAIL = 0,    /* SHMC_TIMEOUT, SHMC_OVERFLOW */
+	SHMC_OR_STALE = 1,   /* an older value if there is one, else fail */
+	SHMC_OR_COMPUTE = 2, /* compute an own copy, not stored */
 };
 
 /* How to wait; NULL wherever one is taken means all defaults. */
@@ -258,15 +401,24 @@ struct shmc_wait {
 	size_t struct_bytes;  /* sizeof(struct shmc_wait) */
 	uint64_t deadline_ns; /* absolute CLOCK_MONOTONIC; 0: now + segment's wait_ms */
 	uint64_t lease_ms;    /* if we come to lead; 0: the segment's */
+	uint32_t max_waiters; /* more of one key do not wait; 0: any number */
+	uint32_t on_timeout;  /* enum shmc_or: the deadline has passed */
+	uint32_t on_overflow; /* enum shmc_or: max_waiters wait already */
+	/*
+	 * Refresh before the ttl ends, the earlier the longer a computation
+	 * takes: beta of XFetch (Vattani, Chierichetti and Lowenstein, VLDB
+	 * 2015) in per cent; 0: never early; 100 is their choice.
+	 */
+	uint32_t early_percent;
 };
 
 /* SHMC_WAIT_INIT: a struct shmc_wait with all defaults. */
-#define SHMC_WAIT_INIT { sizeof(struct shmc_wait), 0, 0 }
+#define SHMC_WAIT_INIT { sizeof(struct shmc_wait), 0, 0, 0, 0, 0, 0 }
 
 /*
  * The user's function that computes a missing value.  It ends the lead with
- * exactly one of shmc_lead_commit(), shmc_lead_value(), shmc_lead_abandon();
- * returning without having done so abandons.  It may call the cache, for
+ * exactly one of shmc_lead_commit(), _value(), _share(), _error(), _absent(),
+ * _pass(), _refresh(), _abandon(); returning without having done so abandons.  It may call the cache, for
  * other keys too; asking for its own key answers SHMC_DEADLOCK.
  */
 typedef void shmc_loader(struct shmc_lead *lead, void *arg);
@@ -275,7 +427,9 @@ typedef void shmc_loader(struct shmc_lead *lead, void *arg);
  * The value of a key, computed if it is missing: by one caller over all
  * processes, while the others sleep.
  * SHMC_OK: *view holds it and is to be released; view->role says how we came
- * by it.  SHMC_ABANDONED: we led and the loader gave up.  SHMC_TIMEOUT,
+ * by it.  SHMC_ERROR: the loader's error, ours or another's; *view holds code
+ * and message and is to be released.  SHMC_ABSENT.  SHMC_ABANDONED: we led and
+ * the loader gave up, and no older value is kept.  SHMC_TIMEOUT, SHMC_OVERFLOW,
  * SHMC_DEADLOCK, SHMC_BUSY, SHMC_NO_MEMORY, SHMC_TOO_LARGE, SHMC_INVALID.
  * SHMC_FENCED: we led, lost the lease, and our result was refused.
  * Killed as leader: one waiter is promoted.  Killed as waiter: nobody notices.
@@ -286,8 +440,9 @@ SHMC_API SHMC_MUST_USE enum shmc_status shmc_fetch(struct shmc *cache,
 
 /*
  * The first half of shmc_fetch(): looks up, joins or leads.
- * SHMC_OK: *view as above.  SHMC_LEAD: compute, then end *lead; lead and view
- * must stay at their addresses until then.  Otherwise as shmc_fetch().
+ * SHMC_OK: *view as above.  SHMC_LEAD: compute, then end *lead; shmc_lead_old()
+ * is the older value, to be served at once if it is only stale.  Otherwise as
+ * shmc_fetch().
  */
 SHMC_API SHMC_MUST_USE enum shmc_status shmc_begin(struct shmc *cache,
     const void *key, size_t key_bytes, const struct shmc_wait *wait,
@@ -317,6 +472,41 @@ SHMC_API SHMC_MUST_USE enum shmc_status shmc_lead_value(
     struct shmc_lead *lead, const void *value, size_t value_bytes,
     uint64_t ttl_ms, struct shmc_view *view);
 
+/* What the value to come is to be stored with, besides its ttl_ms. */
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_lead_terms(
+    struct shmc_lead *lead, const struct shmc_terms *terms);
+
+/*
+ * The older value that the lead is to replace, to revalidate it or to serve it;
+ * NULL: none.  Its role is STALE within grace, NONE beyond.  It is released with
+ * the lead.
+ */
+SHMC_API struct shmc_view *shmc_lead_old(struct shmc_lead *lead);
+
+/*
+ * Other endings; each answers as shmc_lead_commit().
+ * share: what was appended goes to the waiters and is not stored.
+ * error: the backend said no: shared, and remembered for ttl_ms (0: not).
+ * absent: there is no such thing: shared, and remembered for ttl_ms (0: not).
+ * pass: what was appended is the caller's own; this key cannot be shared: for
+ *	ttl_ms (0: only who waits now) everybody computes for himself, at most
+ *	fan_out (1 to 64) at a time.
+ * refresh: the older value is still right: stored once more, for ttl_ms.
+ *	SHMC_MISS and the lead goes on: there is none.
+ */
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_lead_share(
+    struct shmc_lead *lead, struct shmc_view *view);
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_lead_error(
+    struct shmc_lead *lead, int32_t code, const char *message,
+    uint64_t ttl_ms);
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_lead_absent(
+    struct shmc_lead *lead, uint64_t ttl_ms);
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_lead_pass(
+    struct shmc_lead *lead, uint32_t fan_out, uint64_t ttl_ms,
+    struct shmc_view *view);
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_lead_refresh(
+    struct shmc_lead *lead, uint64_t ttl_ms, struct shmc_view *view);
+
 /*
  * Ends the lead without a value: one waiter is promoted; with none the flight
  * is freed.  Ignored if the lead is over.
@@ -332,6 +522,65 @@ SHMC_API SHMC_MUST_USE enum shmc_status shmc_lead_extend(
 
 /* How many callers wait for this lead now; 0 also if the lead is over. */
 SHMC_API unsigned shmc_lead_waiters(const struct shmc_lead *lead);
+
+/*
+ * Lets the present waiters have the result of the key's flight, and nobody else:
+ * the next caller starts a new one (singleflight's Forget).  The old result is
+ * stored only if nothing newer was.  SHMC_OK; SHMC_INVALID; SHMC_TOO_LARGE.
+ */
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_detach(struct shmc *cache,
+    const void *key, size_t key_bytes);
+
+/* One key of shmc_fetch_many(). */
+struct shmc_fetch_item {
+	const void *key;
+	size_t key_bytes;
+	void *arg;		 /* for the loader */
+	struct shmc_view view;	 /* out */
+	struct shmc_lead lead;	 /* for the loader */
+	enum shmc_status status; /* in the loader: SHMC_LEAD: yours; out: as shmc_fetch() */
+};
+
+/*
+ * Computes all items whose status is SHMC_LEAD, ending each one's lead.  Called
+ * with all that nobody else computes; then for single ones whose leader fell.
+ */
+typedef void shmc_many_loader(struct shmc_fetch_item *items, size_t count,
+    void *arg);
+
+/*
+ * shmc_fetch() of up to SHMC_VIEWS_MAX keys: one call of the loader for all that
+ * are missing and that nobody computes; then waits for those that others do.
+ * Returns how many answered SHMC_OK.  Each view is to be released.
+ */
+SHMC_API size_t shmc_fetch_many(struct shmc *cache,
+    struct shmc_fetch_item *items, size_t count, const struct shmc_wait *wait,
+    shmc_many_loader *loader, void *arg);
+
+/* -------------------------------------------------------------- leases --- */
+
+/* A lock over processes that its holder's death releases.  Opaque. */
+struct shmc_lease {
+	uint64_t token; /* grows with every acquisition in the segment: a fencing token */
+	uint64_t opaque[8];
+};
+
+/*
+ * Takes the lock of this name, waiting until wait->deadline_ns (a deadline
+ * in the past: only if it is free now).  It is lost after wait->lease_ms
+ * without shmc_lease_extend(), and by the holder's death; then another
+ * may have it, with a larger token.
+ * SHMC_OK; SHMC_TIMEOUT; SHMC_DEADLOCK; SHMC_BUSY; SHMC_TOO_LARGE; SHMC_INVALID.
+ */
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_lease_acquire(
+    struct shmc *cache, const void *name, size_t name_bytes,
+    const struct shmc_wait *wait, struct shmc_lease *lease);
+
+/* SHMC_OK; SHMC_FENCED: it was lost, somebody else may have it. */
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_lease_extend(
+    struct shmc_lease *lease, uint64_t lease_ms);
+SHMC_API SHMC_MUST_USE enum shmc_status shmc_lease_release(
+    struct shmc_lease *lease);
 
 /* ------------------------------------------------------------- figures -- */
 
@@ -358,6 +607,11 @@ struct shmc_stats {
 	uint64_t revoked;	/* read sections cut short to free memory */
 	uint64_t retries;	/* reads begun again because of that */
 	uint64_t reaped;	/* dead participants cleaned up after */
+	uint64_t stale_hits;	/* older values served, or kept ones */
+	uint64_t passes;	/* own copies computed: PASS, timeout, overflow */
+	uint64_t errors;	/* leads ended with an error or absence */
+	uint64_t overflows;	/* waits refused: max_waiters */
+	uint64_t early;		/* refreshes begun before the ttl was over */
 	uint64_t doubtful;	/* words found in the segment that cannot be */
 };
 

@@ -50,7 +50,7 @@ owner_exists(const struct segment *seg, uint32_t owner)
 static void
 audit_log(struct audit *a, uint32_t block, uint64_t generation)
 {
-	uint64_t used = load_relaxed(&a->seg->blocks[block].used); /* quiet */
+	uint64_t used = block_used(a->seg, block, generation);
 	struct entry_view view;
 
 	for (uint64_t at = 0; at < used; at += view.total_bytes) {
@@ -72,18 +72,18 @@ audit_block(struct audit *a, uint32_t block)
 	uint64_t word = load_acquire(&b->word); /* block.M1 */
 	enum block_state state = block_state(word);
 
-	if (state > BLOCK_RETIRED || block_class(word) > BLOCK_PIECE)
+	if (state > BLOCK_RETIRED || block_class(word) > BLOCK_SIDE)
 		report(a, "block %u: impossible state word %#llx", block,
 		    (unsigned long long)word);
 	else if ((state == BLOCK_OPEN || state == BLOCK_EVICTING) &&
 	    !owner_exists(a->seg, block_owner(word)))
 		report(a, "block %u: owned by slot %u, which nobody holds",
 		    block, block_owner(word));
-	else if (load_relaxed(&b->used) > block_bytes(a->seg))
-		report(a, "block %u: %u bytes used", block,
-		    load_relaxed(&b->used));
+	else if (block_used(a->seg, block, word) > block_bytes(a->seg))
+		report(a, "block %u: %llu bytes used", block,
+		    (unsigned long long)block_used(a->seg, block, word));
 	else if ((state == BLOCK_OPEN || state == BLOCK_SEALED) &&
-	    block_class(word) == BLOCK_LOG)
+	    block_class(word) != BLOCK_PIECE)
 		audit_log(a, block, word & BLOCK_GENERATION_MASK);
 }
 
@@ -101,7 +101,7 @@ block_holds_entries(const struct segment *seg, uint64_t live)
 	word = load_acquire(&seg->blocks[block].word); /* block.M1 */
 	state = block_state(word);
 	return (state == BLOCK_OPEN || state == BLOCK_SEALED ||
-	    state == BLOCK_EVICTING) && block_class(word) == BLOCK_LOG &&
+	    state == BLOCK_EVICTING) && block_class(word) != BLOCK_PIECE &&
 	    (word & mask) == (live >> WORD_GENERATION_SHIFT & mask);
 }
 

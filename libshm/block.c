@@ -25,7 +25,6 @@
  */
 #include "block.h"
 
-#include "clock.h"
 #include "testpoint.h"
 
 static uint64_t
@@ -64,10 +63,9 @@ block_open(struct member *me, uint32_t block, uint64_t word,
 		return false;
 	TESTPOINT("block_opened");
 	/* Ours alone now; M1 publishes. */
-	store_relaxed(&b->used, 0);
+	store_relaxed(&b->used, block_used_word(word, 0));
 	store_relaxed(&b->next, 0);
 	store_relaxed(&b->head, 0);
-	store_relaxed(&b->opened_ns, clock_ns());
 	return true;
 }
 
@@ -130,22 +128,21 @@ block_close(struct segment *seg, uint32_t block)
 }
 
 bool
-block_room(const struct member *me, uint64_t bytes, uint64_t *place)
+block_room(const struct segment *seg, const struct tail *tail,
+    uint64_t bytes, uint64_t *place)
 {
-	const struct segment *seg = me->seg;
-
-	if (me->open_block == NO_BLOCK ||
-	    bytes > block_bytes(seg) - me->open_used)
+	if (tail->block == NO_BLOCK || bytes > block_bytes(seg) - tail->used)
 		return false;
-	*place = (((uint64_t)me->open_block << seg->geo.block_shift) +
-	    me->open_used) / ENTRY_ALIGN;
+	*place = (((uint64_t)tail->block << seg->geo.block_shift) +
+	    tail->used) / ENTRY_ALIGN;
 	return true;
 }
 
 void
-block_extend(struct member *me, uint64_t bytes)
+block_extend(struct segment *seg, struct tail *tail, uint64_t bytes)
 {
-	me->open_used += (uint32_t)bytes;
-	store_release(&me->seg->blocks[me->open_block].used, me->open_used); /* M1 */
+	tail->used += (uint32_t)bytes;
+	store_release(&seg->blocks[tail->block].used,
+	    block_used_word(tail->generation, tail->used)); /* M1 */
 	TESTPOINT("block_extended");
 }

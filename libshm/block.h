@@ -34,6 +34,22 @@ block_bytes(const struct segment *seg)
 	return 1ull << seg->geo.block_shift;
 }
 
+/* Bytes in use of a block whose word is `word`. */
+static inline uint64_t
+block_used(const struct segment *seg, uint32_t block, uint64_t word)
+{
+	uint64_t used = load_relaxed(&seg->blocks[block].used); /* M1 */
+
+	return used >> 32 == (word & UINT32_MAX) ? used & UINT32_MAX : 0;
+}
+
+/* What `used` holds for so many bytes in a block of this generation. */
+static inline uint64_t
+block_used_word(uint64_t generation, uint32_t bytes)
+{
+	return generation << 32 | bytes;
+}
+
 char *block_data(const struct segment *seg, uint32_t block);
 
 /*
@@ -53,11 +69,12 @@ bool block_free(struct segment *seg, uint32_t block, uint64_t word);
 void block_close(struct segment *seg, uint32_t block);
 
 /*
- * Room for bytes in the caller's OPEN LOG block: where, in 8-byte units from
- * the data region.  False: not enough left in it.  What was written becomes
- * part of the block with block_extend().
+ * Room for bytes at the tail: where, in 8-byte units from the data region.
+ * False: not enough left in its block.  What was written becomes part of the
+ * block with block_extend().
  */
-bool block_room(const struct member *me, uint64_t bytes, uint64_t *place);
-void block_extend(struct member *me, uint64_t bytes);
+bool block_room(const struct segment *seg, const struct tail *tail,
+    uint64_t bytes, uint64_t *place);
+void block_extend(struct segment *seg, struct tail *tail, uint64_t bytes);
 
 #endif

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SHMC_VERSION "0.1.0"
 
@@ -96,6 +97,9 @@ options_complete(struct shmc_options *to, const struct shmc_options *from,
 static int
 verify_host(struct shmc_error *error)
 {
+	if (sysconf(_SC_PAGESIZE) != (long)PAGE_BYTES)
+		return error_set(error, -ENOSYS,
+		    "shmcache needs pages of 4 KiB");
 	if (life_verify_libc() == 0)
 		return 0;
 	return error_set(error, -ENOSYS,
@@ -201,6 +205,17 @@ take_slot(struct shmc *cache, struct member *m)
 	return false;
 }
 
+/* All are held: some perhaps by dead that nobody noticed. */
+static bool
+probe_slots(struct shmc *cache)
+{
+	uint64_t pid_namespace = life_namespace();
+
+	for (uint32_t i = 0; i < cache->seg.geo.participant_count; i++)
+		life_probe(&cache->seg.participants[i], pid_namespace);
+	return pid_namespace != 0;
+}
+
 struct member *
 cache_member(struct shmc *cache)
 {
@@ -211,7 +226,7 @@ cache_member(struct shmc *cache)
 	m = members_enlist(&cache->members);
 	if (m == NULL)
 		return NULL;
-	if (take_slot(cache, m))
+	if (take_slot(cache, m) || (probe_slots(cache) && take_slot(cache, m)))
 		return m;
 	members_leave(&cache->members, m);
 	return NULL;

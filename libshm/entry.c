@@ -16,7 +16,10 @@
 uint64_t
 entry_hash(const struct segment *seg, const void *bytes, size_t size)
 {
-	return hash_bytes(bytes, size, seg->seed);
+	/* Relaxed: a flush that overlaps the call comes before or after it. */
+	uint64_t flushes = load_relaxed(&seg->header->flushes);
+
+	return hash_bytes(bytes, size, seg->seed + flushes);
 }
 
 /* Relaxed loads and stores of header words: the link orders them, line.L1. */
@@ -29,6 +32,14 @@ payload_bytes(const struct entry_view *v)
 }
 
 static uint64_t
+extra_bytes(uint64_t tag_count)
+{
+	return sizeof(struct extra) +
+	    ALIGN_UP(tag_count * sizeof(uint32_t), (uint64_t)ENTRY_ALIGN);
+}
+
+/* Without a struct extra and its tags. */
+static uint64_t
 bytes_in_block(uint32_t flags, uint64_t key_bytes, uint64_t value_bytes)
 {
 	uint64_t n = sizeof(struct entry);
@@ -39,13 +50,41 @@ bytes_in_block(uint32_t flags, uint64_t key_bytes, uint64_t value_bytes)
 		n += value_bytes;
 	if ((flags & ENTRY_KEY_AWAY) == 0)
 		n += key_bytes;
-	return ALIGN_UP(n, (uint64_t)ENTRY_ALIGN);
+	return n;
+}
+
+static bool
+needs_extra(const struct entry_terms *t)
+{
+	return t->grace_ms != 0 || t->keep_ms != 0 || t->cost_us != 0 ||
+	    t->tag_count != 0;
 }
 
 uint64_t
 entry_bytes(const struct entry_plan *plan)
 {
-	return bytes_in_block(plan->flags, plan->key->size, plan->value_bytes);
+	uint64_t n = bytes_in_block(plan->flags, plan->key->size,
+	    plan->value_bytes);
+
+	if (needs_extra(plan->terms))
+		n += extra_bytes(plan->terms->tag_count);
+	return ALIGN_UP(n, (uint64_t)ENTRY_ALIGN);
+}
+
+static char *
+write_extra(char *at, const struct entry_terms *t)
+{
+	struct extra *x = (struct extra *)(void *)at;
+	_Atomic uint32_t *tags = (void *)(x + 1);
+
+	store_relaxed(&x->grace_ms, t->grace_ms);
+	store_relaxed(&x->keep_ms, t->keep_ms);
+	store_relaxed(&x->cost_us, t->cost_us);
+	store_relaxed(&x->tag_count, t->tag_count);
+	store_relaxed(&x->tag_clock, t->tag_clock);
+	for (uint32_t i = 0; i < t->tag_count; i++)
+		store_relaxed(&tags[i], t->tags[i]);
+	return at + extra_bytes(t->tag_count);
 }
 
 char *
@@ -54,11 +93,15 @@ entry_write(struct segment *seg, uint64_t place,
 {
 	char *at = seg->data + place * ENTRY_ALIGN;
 	struct entry *e = (struct entry *)(void *)at;
+	const struct entry_terms *terms = plan->terms;
 	uint64_t small = (plan->flags & ENTRY_LARGE) == 0 ? plan->value_bytes : 0;
+	uint32_t flags = plan->flags |
+	    (uint32_t)terms->kind << ENTRY_KIND_SHIFT |
+	    (needs_extra(terms) ? ENTRY_EXTRA : 0);
 
 	store_relaxed(&e->first, small | (uint64_t)plan->key->size << 32 |
-	    (uint64_t)plan->flags << 48 | (plan->expiry_ms >> 32) << 56);
-	store_relaxed(&e->second, (plan->expiry_ms & UINT32_MAX) |
+	    (uint64_t)flags << 48 | (terms->expiry_ms >> 32) << 56);
+	store_relaxed(&e->second, (terms->expiry_ms & UINT32_MAX) |
 	    (plan->key->hash >> 32) << 32);
 	at += sizeof *e;
 	if ((plan->flags & ENTRY_LARGE) != 0) {
@@ -69,6 +112,8 @@ entry_write(struct segment *seg, uint64_t place,
 		store_relaxed(&l->piece_count, plan->piece_count);
 		at += sizeof *l;
 	}
+	if ((flags & ENTRY_EXTRA) != 0)
+		at = write_extra(at, terms);
 	if ((plan->flags & ENTRY_KEY_AWAY) == 0) {
 		memcpy(at, plan->key->bytes, plan->key->size);
 		at += plan->key->size;
@@ -107,6 +152,44 @@ read_large(const struct segment *seg, const char *at, struct entry_view *v)
 	    << seg->geo.block_shift;
 }
 
+static bool
+read_extra(const char *at, uint64_t room, struct entry_view *v)
+{
+	v->extra = (const struct extra *)(const void *)at;
+	if (room < sizeof *v->extra)
+		return false;
+	v->tag_count = load_relaxed(&v->extra->tag_count);
+	if (v->tag_count > ENTRY_TAGS_MAX)
+		return false;
+	v->total_bytes = ALIGN_UP(bytes_in_block(v->flags, v->key_bytes,
+	    (v->flags & ENTRY_LARGE) != 0 ? 0 : v->value_bytes) +
+	    extra_bytes(v->tag_count), (uint64_t)ENTRY_ALIGN);
+	return true;
+}
+
+/* The rarer parts; room is what the block has left from the entry on. */
+static bool
+read_rest(const struct segment *seg, const char *p, uint64_t room,
+    struct entry_view *v)
+{
+	uint64_t before = sizeof(struct entry);
+
+	if ((v->flags & ENTRY_LARGE) != 0) {
+		if (!read_large(seg, p, v))
+			return false;
+		p += sizeof(struct large);
+		before += sizeof(struct large);
+	}
+	if ((v->flags & ENTRY_EXTRA) != 0) {
+		if (!read_extra(p, room - before, v) || v->total_bytes > room)
+			return false;
+		p += extra_bytes(v->tag_count);
+	}
+	v->key = (v->flags & ENTRY_KEY_AWAY) != 0 ? NULL : p;
+	v->value = (v->flags & ENTRY_LARGE) != 0 ? NULL : p + v->key_bytes;
+	return v->key != NULL || v->value == NULL;
+}
+
 bool
 entry_read(const struct segment *seg, uint64_t live, struct entry_view *v)
 {
@@ -132,24 +215,104 @@ entry_read(const struct segment *seg, uint64_t live, struct entry_view *v)
 	if (unlikely((v->flags & (ENTRY_LARGE | ENTRY_KEY_AWAY)) ==
 	    ENTRY_KEY_AWAY))
 		return false;
-	v->total_bytes = bytes_in_block(v->flags, v->key_bytes, v->value_bytes);
+	v->first_piece = 0;
+	v->piece_count = 0;
+	v->kind = (enum entry_kind)
+	    ((v->flags & ENTRY_KIND_MASK) >> ENTRY_KIND_SHIFT);
+	v->extra = NULL;
+	v->tag_count = 0;
+	v->total_bytes = ALIGN_UP(bytes_in_block(v->flags, v->key_bytes,
+	    v->value_bytes), (uint64_t)ENTRY_ALIGN);
 	if (unlikely(v->total_bytes > room))
 		return false;
 	p = (const char *)(e + 1);
+	if (unlikely((v->flags & (ENTRY_LARGE | ENTRY_EXTRA)) != 0))
+		return read_rest(seg, p, room, v);
+	v->key = p;
 	v->value = p + v->key_bytes;
-	if (unlikely((v->flags & ENTRY_LARGE) != 0)) {
-		if (!read_large(seg, p, v))
-			return false;
-		p += sizeof(struct large);
-	}
-	v->key = (v->flags & ENTRY_KEY_AWAY) != 0 ? NULL : p;
-	return true;
+	return (v->flags & ENTRY_KEY_AWAY) == 0;
 }
 
-bool
-entry_expired(const struct segment *seg, const struct entry_view *v)
+/* ----------------------------------------------------------- freshness --- */
+
+static bool
+tag_invalidated(const struct segment *seg, const struct entry_view *v)
 {
-	return v->expiry_ms != 0 && segment_now_ms(seg) >= v->expiry_ms;
+	const _Atomic uint32_t *tags = (const void *)(v->extra + 1);
+	uint64_t made = load_relaxed(&v->extra->tag_clock);
+
+	for (uint32_t i = 0; i < v->tag_count; i++) {
+		uint32_t tag = load_relaxed(&tags[i]);
+
+		if (tag >= seg->geo.tag_count ||
+		    load_acquire(&seg->tags[tag].invalidated) > made) /* T1 */
+			return true;
+	}
+	return false;
+}
+
+enum entry_age
+entry_age(const struct segment *seg, const struct entry_view *v)
+{
+	uint64_t now, over;
+
+	if (unlikely(v->extra != NULL && tag_invalidated(seg, v)))
+		return AGE_OVER;
+	if (likely(v->expiry_ms == 0))
+		return AGE_FRESH;
+	now = segment_now_ms(seg);
+	if (now < v->expiry_ms)
+		return AGE_FRESH;
+	if (v->extra == NULL)
+		return AGE_OVER;
+	over = now - v->expiry_ms;
+	if (over < load_relaxed(&v->extra->grace_ms))
+		return AGE_STALE;
+	return over < (uint64_t)load_relaxed(&v->extra->grace_ms) +
+	    load_relaxed(&v->extra->keep_ms) ? AGE_KEPT : AGE_OVER;
+}
+
+uint64_t
+entry_fresh_ms(const struct segment *seg, const struct entry_view *v)
+{
+	uint64_t now = segment_now_ms(seg);
+
+	if (v->expiry_ms == 0)
+		return UINT64_MAX;
+	return now < v->expiry_ms ? v->expiry_ms - now : 0;
+}
+
+void
+entry_terms_of(const struct entry_view *v, struct entry_terms *terms)
+{
+	const _Atomic uint32_t *tags;
+
+	*terms = (struct entry_terms){
+		.kind = v->kind,
+		.expiry_ms = v->expiry_ms,
+	};
+	if (v->extra == NULL)
+		return;
+	terms->grace_ms = load_relaxed(&v->extra->grace_ms);
+	terms->keep_ms = load_relaxed(&v->extra->keep_ms);
+	terms->cost_us = load_relaxed(&v->extra->cost_us);
+	terms->tag_clock = load_relaxed(&v->extra->tag_clock);
+	terms->tag_count = v->tag_count;
+	tags = (const void *)(v->extra + 1);
+	for (uint32_t i = 0; i < v->tag_count; i++)
+		terms->tags[i] = load_relaxed(&tags[i]);
+}
+
+/* How much of the generation a version holds; it wraps after 2^30 reuses. */
+#define VERSION_GENERATION_MASK ((1ull << 30) - 1)
+
+uint64_t
+entry_version(const struct segment *seg, uint64_t live)
+{
+	uint64_t word = load_acquire(&seg->blocks[entry_block(seg, live)].word);
+
+	return (live & WORD_PLACE_MASK) |
+	    (word & VERSION_GENERATION_MASK) << WORD_GENERATION_SHIFT;
 }
 
 /* ------------------------------------------------------------- pieces --- */
@@ -162,6 +325,8 @@ entry_piece(const struct segment *seg, const struct entry_view *v,
 	uint64_t block_bytes = 1ull << seg->geo.block_shift;
 	uint64_t end = payload_bytes(v), stop;
 
+	if (*piece >= seg->geo.block_count)
+		return false;
 	if (offset < *piece_start) {
 		*piece = v->first_piece;
 		*piece_start = 0;

@@ -18,6 +18,19 @@ struct key {
 uint64_t entry_hash(const struct segment *seg, const void *bytes,
     size_t size);
 
+/* What an entry is besides its bytes. */
+struct entry_terms {
+	enum entry_kind kind;
+	uint32_t grace_ms;
+	uint32_t keep_ms;
+	uint32_t cost_us;
+	uint64_t expiry_ms; /* end of freshness; 0: never */
+	uint64_t tag_clock;
+	uint32_t tag_count;
+	bool unlinked; /* it will never be: whatever it is, its place is the log */
+	uint32_t tags[ENTRY_TAGS_MAX];
+};
+
 /* An entry whose bounds have been checked.  Addresses point into the segment. */
 struct entry_view {
 	const char *key; /* NULL: it begins the first piece */
@@ -25,6 +38,9 @@ struct entry_view {
 	uint64_t value_bytes;
 	uint64_t total_bytes; /* in the block, rounded up */
 	uint64_t expiry_ms;   /* 0: never */
+	const struct extra *extra; /* NULL: none */
+	uint32_t tag_count;
+	enum entry_kind kind;
 	uint32_t key_bytes;
 	uint32_t hash_high;
 	uint32_t first_piece;
@@ -36,9 +52,9 @@ struct entry_view {
 /* What is to be written. */
 struct entry_plan {
 	const struct key *key;
+	const struct entry_terms *terms;
 	uint64_t value_bytes;
-	uint64_t expiry_ms;
-	uint32_t flags;
+	uint32_t flags; /* ENTRY_LARGE, ENTRY_KEY_AWAY */
 	uint32_t first_piece; /* LARGE */
 	uint32_t piece_count;
 };
@@ -60,7 +76,29 @@ bool entry_read(const struct segment *seg, uint64_t live,
 bool entry_has_key(const struct segment *seg, const struct entry_view *view,
     const struct key *key);
 
-bool entry_expired(const struct segment *seg, const struct entry_view *view);
+enum entry_age {
+	AGE_FRESH,
+	AGE_STALE, /* within grace: served while somebody refreshes */
+	AGE_KEPT,  /* within keep: served if the refresh fails */
+	AGE_OVER,  /* as if it were not there */
+};
+
+/* Its age by the clock; an invalidated tag makes it AGE_OVER. */
+enum entry_age entry_age(const struct segment *seg,
+    const struct entry_view *view);
+
+/* Milliseconds of freshness left, 0 if none; UINT64_MAX: for ever. */
+uint64_t entry_fresh_ms(const struct segment *seg,
+    const struct entry_view *view);
+
+/* The terms of an entry that is there. */
+void entry_terms_of(const struct entry_view *view, struct entry_terms *terms);
+
+/*
+ * What tells this value of the key from every other it had or will have; in a
+ * read section.  From the block's generation and the place: stored nowhere.
+ */
+uint64_t entry_version(const struct segment *seg, uint64_t live);
 
 /* The block in which a LIVE word's entry lies; may be out of range. */
 uint32_t entry_block(const struct segment *seg, uint64_t live);

@@ -24,6 +24,8 @@
 #define AHEAD_PART 64u
 #define AHEAD_MIN 2u
 #define AHEAD_MAX 32u
+/* What is no value may take one part in so many of the blocks (R19). */
+#define SIDE_PART 20u
 /* What one call evicts before it takes memory from slow readers. */
 #define PATIENCE 2u
 
@@ -90,12 +92,12 @@ unlink_entry(struct member *me, uint64_t entry, uint32_t hash_high)
 	evict_pieces(me, entry);
 }
 
-/* Every entry of a LOG block that we are evicting. */
+/* Every entry of a LOG or SIDE block that we are evicting. */
 static void
 unlink_entries(struct member *me, uint32_t block, uint64_t generation)
 {
 	struct segment *seg = me->seg;
-	uint64_t used = min_u64(load_relaxed(&seg->blocks[block].used), /* M1 */
+	uint64_t used = min_u64(block_used(seg, block, generation),
 	    block_bytes(seg));
 	struct entry_view view;
 
@@ -106,6 +108,7 @@ unlink_entries(struct member *me, uint32_t block, uint64_t generation)
 
 		if (!entry_read(seg, entry, &view)) {
 			segment_doubt(seg);
+			index_evict_block(seg, block);
 			return;
 		}
 		unlink_entry(me, entry, view.hash_high);
@@ -122,7 +125,7 @@ evict_block(struct member *me, uint32_t block, uint64_t word)
 	if (!block_evict(seg, block, word, me->index))
 		return false;
 	TESTPOINT("evict_begun");
-	if (block_class(word) == BLOCK_LOG)
+	if (block_class(word) != BLOCK_PIECE)
 		unlink_entries(me, block, word & BLOCK_GENERATION_MASK);
 	else if (load_relaxed(&b->head) != 0) /* block.M1 */
 		unlink_entry(me, load_relaxed(&b->head),
@@ -138,9 +141,10 @@ evict_block(struct member *me, uint32_t block, uint64_t word)
 static struct grace_target
 target_of(const struct segment *seg, uint32_t block, uint64_t word)
 {
-	if (block_class(word) == BLOCK_LOG)
-		return grace_block(seg, block);
-	return grace_piece(load_relaxed(&seg->blocks[block].head)); /* M1 */
+	if (block_class(word) == BLOCK_PIECE)
+		return grace_piece(
+		    load_relaxed(&seg->blocks[block].head)); /* M1 */
+	return grace_block(seg, block);
 }
 
 /* RETIRED to FREE once nobody can reach it. */
@@ -165,17 +169,24 @@ free_retired(struct member *me, uint32_t block, uint64_t word, bool press)
 
 /* ------------------------------------------------------------- the hand --- */
 
-static uint32_t
+/*
+ * The hand counts on without end; its block is the remainder.  It only moves
+ * on: whoever is late must not take what was opened since for the oldest.
+ * Relaxed: a hint, any value is right.
+ */
+static uint64_t
 hand_of(const struct segment *seg)
 {
-	return (uint32_t)(load_relaxed(&seg->header->hand) % /* a hint */
-	    seg->geo.block_count);
+	return load_relaxed(&seg->header->hand);
 }
 
 static void
-move_hand(struct segment *seg, uint32_t block)
+move_hand(struct segment *seg, uint64_t to)
 {
-	store_relaxed(&seg->header->hand, (uint64_t)block + 1); /* a hint */
+	uint64_t hand = hand_of(seg);
+
+	while (hand < to && !cas_word(&seg->header->hand, hand, to))
+		hand = hand_of(seg);
 }
 
 /* The owner died: its block becomes SEALED, if we are who reaps. */
@@ -188,9 +199,25 @@ reap_owner(struct member *me, uint64_t word)
 		(void)recover_reap(me, owner);
 }
 
-/* Makes the block FREE if its state and `budget` evictions allow. */
+/*
+ * The hand has come round since it was opened.  Without this, who was late with
+ * the hand would evict what others opened and sealed in the meantime.
+ */
+static bool
+is_old(const struct segment *seg, uint32_t block, uint64_t hand)
+{
+	uint64_t opened = load_relaxed(&seg->blocks[block].opened_at); /* M1 */
+
+	return hand - min_u64(opened, hand) >= seg->geo.block_count / 2;
+}
+
+/*
+ * Makes the block, which stands at the hand, FREE if its state and `budget`
+ * evictions allow; with press also if it is young.
+ */
 static void
-make_free(struct member *me, uint32_t block, bool press, unsigned *budget)
+make_free(struct member *me, uint32_t block, uint64_t hand, bool press,
+    unsigned *budget)
 {
 	_Atomic uint64_t *at = &me->seg->blocks[block].word;
 	uint64_t word = load_acquire(at); /* block.M1, M2 */
@@ -201,6 +228,7 @@ make_free(struct member *me, uint32_t block, bool press, unsigned *budget)
 		word = load_acquire(at);
 	}
 	if (block_state(word) == BLOCK_SEALED && *budget > 0 &&
+	    (press || is_old(me->seg, block, hand)) &&
 	    !grace_held(me->seg, target_of(me->seg, block, word)) &&
 	    evict_block(me, block, word)) {
 		--*budget;
@@ -210,22 +238,30 @@ make_free(struct member *me, uint32_t block, bool press, unsigned *budget)
 		(void)free_retired(me, block, word, press);
 }
 
+/* Ours alone; block.M1 publishes. */
+static void
+note_opened(struct segment *seg, uint32_t block, uint64_t hand)
+{
+	store_relaxed(&seg->blocks[block].opened_at, hand);
+}
+
 /* One way round from the hand, as far as the budget of evictions goes. */
 static bool
 open_from_hand(struct member *me, enum block_class class, bool press,
     unsigned budget, uint32_t *block)
 {
 	struct segment *seg = me->seg;
-	uint32_t count = seg->geo.block_count, hand = hand_of(seg);
+	uint64_t count = seg->geo.block_count, hand = hand_of(seg);
 
-	for (uint32_t i = 0; i < count && budget > 0; i++) {
+	for (uint64_t i = 0; i < count && budget > 0; i++) {
 		uint64_t word;
 
-		*block = (hand + i) % count;
-		make_free(me, *block, press, &budget);
+		*block = (uint32_t)((hand + i) % count);
+		make_free(me, *block, hand + i, press, &budget);
 		word = load_acquire(&seg->blocks[*block].word); /* block.M2 */
 		if (block_open(me, *block, word, class)) {
-			move_hand(seg, *block);
+			note_opened(seg, *block, hand + i);
+			move_hand(seg, hand + i + 1);
 			return true;
 		}
 	}
@@ -234,55 +270,111 @@ open_from_hand(struct member *me, enum block_class class, bool press,
 
 /* Keeps some blocks before the hand unlinked, so that they age. */
 static void
-evict_ahead(struct member *me, uint32_t block)
+evict_ahead(struct member *me)
 {
 	struct segment *seg = me->seg;
-	uint32_t count = seg->geo.block_count;
-	uint32_t ahead = (uint32_t)min_u64(
-	    max_u64(count / AHEAD_PART, AHEAD_MIN), AHEAD_MAX);
+	uint64_t count = seg->geo.block_count, hand = hand_of(seg);
+	uint64_t ahead = min_u64(max_u64(count / AHEAD_PART, AHEAD_MIN),
+	    AHEAD_MAX);
 	unsigned budget = PATIENCE;
 
-	for (uint32_t i = 1; i <= ahead && budget > 0; i++) {
-		uint32_t next = (block + i) % count;
+	for (uint64_t i = 0; i < ahead && budget > 0; i++) {
+		uint32_t next = (uint32_t)((hand + i) % count);
 		uint64_t word = load_acquire(&seg->blocks[next].word); /* M1 */
 
 		if (block_state(word) == BLOCK_SEALED &&
+		    is_old(seg, next, hand + i) &&
 		    !grace_held(seg, target_of(seg, next, word)) &&
 		    evict_block(me, next, word))
 			budget--;
 	}
 }
 
+/* ------------------------------------------------------ their fair share -- */
+
+static bool
+is_side(uint64_t word)
+{
+	enum block_state state = block_state(word);
+
+	return block_class(word) == BLOCK_SIDE && (state == BLOCK_OPEN ||
+	    state == BLOCK_SEALED || state == BLOCK_EVICTING);
+}
+
+static bool
+side_share_used(const struct segment *seg)
+{
+	uint32_t count = seg->geo.block_count, used = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		used += is_side(load_relaxed(&seg->blocks[i].word)); /* a count */
+	return used >= max_u64(2, count / SIDE_PART);
+}
+
+/* The oldest SIDE block, for another one. */
+static bool
+reopen_side(struct member *me, uint32_t *block)
+{
+	struct segment *seg = me->seg;
+	uint64_t count = seg->geo.block_count, hand = hand_of(seg);
+	unsigned budget = PATIENCE;
+
+	for (uint64_t i = 0; i < count && budget > 0; i++) {
+		_Atomic uint64_t *at;
+
+		*block = (uint32_t)((hand + i) % count);
+		at = &seg->blocks[*block].word;
+		if (!is_side(load_relaxed(at))) /* make_free() looks again */
+			continue;
+		make_free(me, *block, hand, true, &budget);
+		if (block_open(me, *block, load_acquire(at), BLOCK_SIDE)) { /* M2 */
+			note_opened(seg, *block, hand);
+			return true;
+		}
+	}
+	return false;
+}
+
 bool
 evict_open_block(struct member *me, enum block_class class, uint32_t *block)
 {
-	/* Then at any price: budget for every block, and readers revoked. */
+	if (class == BLOCK_SIDE && side_share_used(me->seg))
+		return reopen_side(me, block);
+	/*
+	 * Then at any price: budget for every block, readers revoked, and once
+	 * more without what the dead hold.
+	 */
 	if (!open_from_hand(me, class, false, PATIENCE, block) &&
-	    !open_from_hand(me, class, true, me->seg->geo.block_count, block))
+	    !open_from_hand(me, class, true, me->seg->geo.block_count, block) &&
+	    (recover_reap_all(me) == 0 ||
+		!open_from_hand(me, class, true, me->seg->geo.block_count,
+		    block)))
 		return false;
-	evict_ahead(me, *block);
+	evict_ahead(me);
 	return true;
 }
 
 bool
-evict_room(struct member *me, uint64_t bytes, uint64_t *place)
+evict_room(struct member *me, struct tail *tail, enum block_class class,
+    uint64_t bytes, uint64_t *place)
 {
+	struct segment *seg = me->seg;
 	uint32_t block;
 
-	if (block_room(me, bytes, place))
+	if (block_room(seg, tail, bytes, place))
 		return true;
-	if (!evict_open_block(me, BLOCK_LOG, &block))
+	if (!evict_open_block(me, class, &block))
 		return false;
-	block_close(me->seg, me->open_block);
-	me->open_block = block;
-	me->open_used = 0;
-	me->open_generation = load_relaxed(&me->seg->blocks[block].word) &
+	block_close(seg, tail->block);
+	tail->block = block;
+	tail->used = 0;
+	tail->generation = load_relaxed(&seg->blocks[block].word) &
 	    BLOCK_GENERATION_MASK; /* our own */
-	return block_room(me, bytes, place);
+	return block_room(seg, tail, bytes, place);
 }
 
-bool
-evict_could_open(struct member *me, uint32_t blocks)
+static bool
+could_open(const struct member *me, uint32_t blocks)
 {
 	struct segment *seg = me->seg;
 	uint32_t n = 0;
@@ -296,4 +388,11 @@ evict_could_open(struct member *me, uint32_t blocks)
 			!grace_held(seg, target_of(seg, i, word)));
 	}
 	return n >= blocks;
+}
+
+bool
+evict_could_open(struct member *me, uint32_t blocks)
+{
+	return could_open(me, blocks) ||
+	    (recover_reap_all(me) > 0 && could_open(me, blocks));
 }

@@ -6,7 +6,8 @@
 #include "block.h"
 
 /*
- * Opens a block for the caller, evicting in block order if none is FREE.
+ * Opens a block for the caller, evicting in block order if none is FREE.  SIDE
+ * blocks keep to their share: beyond it only the oldest of them is evicted.
  * Outside read sections.  False: every block is being written, evicted by
  * somebody alive, or pinned.  Never blocks.
  */
@@ -14,10 +15,11 @@ bool evict_open_block(struct member *me, enum block_class class,
     uint32_t *block);
 
 /*
- * Room for bytes (at most a block) in the caller's open LOG block, or in a new
- * one: as block_room().
+ * Room for bytes (at most a block) at one of the caller's tails, in a new block
+ * of the class if need be: as block_room().
  */
-bool evict_room(struct member *me, uint64_t bytes, uint64_t *place);
+bool evict_room(struct member *me, struct tail *tail, enum block_class class,
+    uint64_t bytes, uint64_t *place);
 
 /*
  * Retires the pieces of an entry that the caller has just unlinked; nothing to

@@ -1,216 +1,550 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * fetch, begin, and the leader's calls: looking up, joining, leading.
+ * begin and fetch: looking up, joining, leading, and what to do when neither
+ * can be.
  *
- * Order of a commit: the entry is written, the flight is committed, the entry is
- * linked, the flight is finished (docs/design.md, "Flights").  What a kill at
- * each step leaves is said there.
+ * One call goes round in turns until it has an answer: each turn but the last is
+ * another participant's progress.  An older value that was found on the way is
+ * held (pinned) till the end: it is what stale answers are made of.
+ *
+ * Progress: blocks in flight_await() only, at most until the deadline.
+ * A kill leaves nothing that flight.c and grace.c do not speak of.
  */
 #include "clock.h"
 #include "counters.h"
-#include "evict.h"
-#include "flight.h"
 #include "grace.h"
+#include "lead.h"
+#include "read.h"
+#include "recover.h"
 #include "store.h"
 #include "testpoint.h"
-#include "value.h"
 #include "view.h"
 
-#include <string.h>
+#include <math.h>
 
-/* What is behind struct shmc_lead. */
-struct lead {
-	struct shmc *cache; /* NULL: over */
-	struct member *me;
-	uint64_t family;
-	struct key key;
-	struct flight_hold hold;
-	struct draft draft;
-	struct shmc_view *view; /* fetch: where the value is to go */
-	uint64_t waited_ns;
-	uint32_t role;
-	uint32_t status; /* how it ended */
-};
-static_assert(sizeof(struct lead) <= sizeof(struct shmc_lead), "it must fit");
+#define LEASE_MAX_MS (1ull << 32)
 
-static struct lead *
-lead_of(struct shmc_lead *lead)
-{
-	return (struct lead *)(void *)lead->opaque;
-}
-
-/* One begin: what its turns share. */
 struct begin {
 	struct shmc *cache;
 	struct member *me;
 	struct key key;
-	struct shmc_view *view;
+	struct shmc_view *view; /* the caller's */
 	struct lead *lead;
-	uint64_t deadline_ns;
+	struct shmc_wait wait; /* complete */
 	uint64_t lease_ns;
 	uint64_t waited_ns;
-	bool missed; /* counted */
+	struct shmc_view old; /* found: stale, kept, or due for an early refresh */
+	enum entry_age old_age;
+	uint32_t fan_out; /* this key is passed, so many at a time; 0: it is not */
+	bool missed;	  /* counted */
 };
 
-/* A step's answer: begin ends with this status, or goes round again. */
+/* A turn's answers besides those of the API. */
 #define AGAIN ((enum shmc_status)-1)
+#define REFRESH ((enum shmc_status)-2) /* old is to be served, or replaced by us */
 
 /* -------------------------------------------------------------- looking -- */
+
+static void
+count_miss(struct begin *b)
+{
+	if (!b->missed)
+		count(b->me->slot, COUNT_MISSES);
+	b->missed = true;
+}
+
+static enum shmc_status
+deliver(struct begin *b, struct shmc_view *from, enum shmc_role role)
+{
+	view_move(b->view, from);
+	b->view->role = role;
+	b->view->waited_ns = b->waited_ns;
+	return SHMC_OK;
+}
+
+static enum shmc_status
+deliver_hit(struct begin *b, struct shmc_view *from, enum entry_kind kind)
+{
+	if (!b->missed)
+		count(b->me->slot, COUNT_HITS);
+	(void)deliver(b, from, SHMC_ROLE_HIT);
+	return kind == KIND_VALUE ? SHMC_OK : read_failure(kind, b->view);
+}
+
+static enum shmc_status
+deliver_old(struct begin *b)
+{
+	if (b->old_age == AGE_FRESH)
+		return deliver_hit(b, &b->old, KIND_VALUE);
+	count(b->me->slot, COUNT_STALE_HITS);
+	return deliver(b, &b->old, SHMC_ROLE_STALE);
+}
+
+static void
+hold_old(struct begin *b, struct shmc_view *from, enum entry_age age)
+{
+	shmc_view_release(&b->old);
+	view_move(&b->old, from);
+	b->old.role = age == AGE_STALE ? SHMC_ROLE_STALE : SHMC_ROLE_NONE;
+	b->old_age = age;
+}
+
+/* A number in (0, 1]. */
+static double
+uniform(void)
+{
+	static _Thread_local uint64_t state;
+
+	/* xorshift64 (Marsaglia 2003). */
+	if (state == 0)
+		state = clock_ns() | 1;
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return ((double)(state >> 11) + 1) / 9007199254740992.0;
+}
+
+/*
+ * XFetch: refresh when now - cost * beta * ln(random) reaches the expiry, which
+ * makes it the more probable the nearer expiry is and the dearer the value.
+ */
+static bool
+early_is_due(const struct begin *b, const struct found *found)
+{
+	double ahead_ms;
+
+	if (b->wait.early_percent == 0 || found->cost_us == 0 ||
+	    found->fresh_ms == UINT64_MAX)
+		return false;
+	ahead_ms = found->cost_us / 1000.0 * b->wait.early_percent / 100.0 *
+	    -log(uniform());
+	return ahead_ms >= (double)found->fresh_ms;
+}
+
+/* What is there, sorted into answers. */
+static enum shmc_status
+sort_found(struct begin *b, struct shmc_view *view, const struct found *found)
+{
+	if (found->kind == KIND_PASS && found->age == AGE_FRESH)
+		b->fan_out = read_fan_out(view);
+	if (found->kind == KIND_PASS ||
+	    (found->kind != KIND_VALUE && found->age != AGE_FRESH)) {
+		shmc_view_release(view);
+		return SHMC_MISS;
+	}
+	if (found->age == AGE_FRESH && !early_is_due(b, found))
+		return deliver_hit(b, view, found->kind);
+	if (found->kind != KIND_VALUE)
+		return deliver_hit(b, view, found->kind);
+	hold_old(b, view, found->age);
+	return found->age == AGE_KEPT ? SHMC_MISS : REFRESH;
+}
 
 static enum shmc_status
 look_up(struct begin *b)
 {
-	enum shmc_status status = store_view(b->cache, b->me, &b->key, b->view);
+	struct shmc_view view = { 0 };
+	struct found found;
+	enum shmc_status status = read_find(b->cache, b->me, &b->key, &view,
+	    &found);
 
-	if (status == SHMC_OK) {
-		b->view->role = SHMC_ROLE_HIT;
-		b->view->waited_ns = b->waited_ns;
-		if (!b->missed)
-			count(b->me->slot, COUNT_HITS);
-	} else if (status == SHMC_MISS && !b->missed) {
-		b->missed = true;
-		count(b->me->slot, COUNT_MISSES);
-	}
+	if (status == SHMC_OK)
+		status = sort_found(b, &view, &found);
+	if (status == SHMC_MISS)
+		count_miss(b);
 	return status;
 }
 
 /* -------------------------------------------------------------- leading -- */
+
+static enum shmc_status
+lead_as(struct begin *b, enum lead_kind kind, const struct flight_hold *hold,
+    enum shmc_role role)
+{
+	struct lead *lead = b->lead;
+
+	memset(lead, 0, sizeof *lead);
+	lead->cache = b->cache;
+	lead->me = b->me;
+	lead->family = load_relaxed(&b->me->family); /* our own */
+	lead->key = b->key;
+	if (hold != NULL)
+		lead->hold = *hold;
+	lead->kind = (uint8_t)kind;
+	lead->role = (uint16_t)role;
+	lead->waited_ns = b->waited_ns;
+	lead->started_ns = clock_ns();
+	lead->wants_cost = b->wait.early_percent > 0;
+	lead->terms.tag_clock = store_tag_clock(&b->cache->seg);
+	if (b->old.data != NULL)
+		view_move(&lead->old, &b->old);
+	b->me->leads++;
+	if (role == SHMC_ROLE_PROMOTED)
+		count(b->me->slot, COUNT_PROMOTIONS);
+	if (kind != LEAD_FLIGHT)
+		count(b->me->slot, COUNT_PASSES);
+	count(b->me->slot, COUNT_COMPUTATIONS);
+	TESTPOINT("fetch_leads");
+	return SHMC_LEAD;
+}
+
+/* Something newer than what we hold has appeared: SHMC_OK, *view is it. */
+static enum shmc_status
+look_again(struct begin *b, struct shmc_view *view, struct found *found)
+{
+	enum shmc_status status = read_find(b->cache, b->me, &b->key, view,
+	    found);
+
+	if (status != SHMC_OK)
+		return status;
+	if (found->age == AGE_FRESH && (b->old.data == NULL ||
+	    view->version != b->old.version))
+		return SHMC_OK;
+	if (found->kind == KIND_VALUE && b->old.data == NULL)
+		hold_old(b, view, found->age);
+	shmc_view_release(view);
+	return SHMC_MISS;
+}
 
 /*
  * The flight is ours.  Between our look-up and our claim another may have led,
  * published and finished: look once more (R2).
  */
 static enum shmc_status
-lead_or_hit(struct begin *b, const struct flight_hold *hold, uint32_t role)
+lead_or_hit(struct begin *b, const struct flight_hold *hold,
+    enum shmc_role role)
 {
-	enum shmc_status status = look_up(b);
-	struct lead *lead = b->lead;
+	struct shmc_view view = { 0 };
+	struct found found;
+	enum shmc_status status = look_again(b, &view, &found);
 
 	if (status != SHMC_MISS) {
-		(void)flight_cancel(b->me, hold); /* false: fenced, not ours */
-		return status;
+		(void)flight_cancel(b->me, hold); /* false: not ours any more */
+		if (status != SHMC_OK)
+			return status;
+		if (found.kind != KIND_PASS)
+			return deliver_hit(b, &view, found.kind);
+		b->fan_out = read_fan_out(&view);
+		shmc_view_release(&view);
+		return AGAIN;
 	}
-	memset(lead, 0, sizeof *lead);
-	lead->cache = b->cache;
-	lead->me = b->me;
-	lead->family = load_relaxed(&b->me->family); /* our own */
-	lead->key = b->key;
-	lead->hold = *hold;
-	lead->role = role;
-	lead->waited_ns = b->waited_ns;
-	b->me->leads++;
-	if (role == SHMC_ROLE_PROMOTED)
-		count(b->me->slot, COUNT_PROMOTIONS);
-	count(b->me->slot, COUNT_COMPUTATIONS);
-	TESTPOINT("fetch_leads");
-	return SHMC_LEAD;
+	if (b->old_age == AGE_FRESH && b->old.data != NULL)
+		count(b->me->slot, COUNT_EARLY);
+	count_miss(b);
+	status = lead_as(b, LEAD_FLIGHT, hold, role);
+	b->lead->seen = found.word;
+	flight_note_seen(b->me, hold, found.word);
+	return status;
+}
+
+/* -------------------------------------------------- when there is no waiting -- */
+
+/* The caller's policy: no result can be waited for (any longer). */
+static enum shmc_status
+do_without(struct begin *b, uint32_t policy, enum shmc_status status,
+    enum counter counter)
+{
+	count(b->me->slot, counter);
+	if (policy == SHMC_OR_STALE && b->old.data != NULL)
+		return deliver_old(b);
+	if (policy == SHMC_OR_COMPUTE)
+		return lead_as(b, LEAD_PRIVATE, NULL, SHMC_ROLE_PASSED);
+	return status;
+}
+
+static enum shmc_status
+too_late(struct begin *b)
+{
+	return do_without(b, b->wait.on_timeout, SHMC_TIMEOUT, COUNT_TIMEOUTS);
+}
+
+/* Every record is in use: the dead may hold some. */
+static enum shmc_status
+no_record(struct begin *b)
+{
+	return recover_reap_all(b->me) > 0 ? AGAIN : SHMC_BUSY;
 }
 
 /* -------------------------------------------------------------- waiting -- */
+
+static enum shmc_status
+share_result(struct begin *b, uint64_t entry, bool superseded,
+    const struct entry_view *bounds)
+{
+	bool opened = view_open(b->cache, b->me, entry, bounds, b->view);
+
+	TESTPOINT("fetch_result_pinned");
+	flight_leave(b->me);
+	if (!opened)
+		return SHMC_BUSY;
+	if (bounds->kind == KIND_PASS) {
+		b->fan_out = read_fan_out(b->view);
+		shmc_view_release(b->view);
+		return AGAIN;
+	}
+	if (bounds->kind == KIND_ERROR && b->old.data != NULL) {
+		shmc_view_release(b->view); /* an older value is better: R15 */
+		return deliver_old(b);
+	}
+	b->view->role = SHMC_ROLE_SHARED;
+	b->view->waited_ns = b->waited_ns;
+	b->view->flags = superseded ? SHMC_SUPERSEDED : 0;
+	count(b->me->slot, COUNT_SHARED);
+	return bounds->kind == KIND_VALUE ? SHMC_OK :
+	    read_failure(bounds->kind, b->view);
+}
 
 /* The flight we joined has a result: take it, or look again. */
 static enum shmc_status
 take_result(struct begin *b, const struct flight_hold *hold)
 {
 	struct entry_view bounds;
-	bool superseded, opened;
+	bool superseded;
 	uint64_t entry = flight_result(b->me, hold, &superseded);
 
-	/* Our wait cell keeps the result's block; the pin follows before. */
-	if (entry == 0 || !entry_read(b->me->seg, entry, &bounds) ||
-	    !entry_has_key(b->me->seg, &bounds, &b->key)) {
-		flight_leave(b->me);
-		return AGAIN;
-	}
-	opened = view_open(b->cache, b->me, entry, &bounds, b->view);
-	TESTPOINT("fetch_result_pinned");
+	/* Our wait cell keeps the result; a pin follows before it goes. */
+	if (entry != 0 && entry_read(b->me->seg, entry, &bounds) &&
+	    entry_has_key(b->me->seg, &bounds, &b->key))
+		return share_result(b, entry, superseded, &bounds);
 	flight_leave(b->me);
-	if (!opened)
-		return SHMC_BUSY;
-	b->view->role = SHMC_ROLE_SHARED;
-	b->view->waited_ns = b->waited_ns;
-	b->view->flags = superseded ? SHMC_SUPERSEDED : 0;
-	count(b->me->slot, COUNT_SHARED);
-	return SHMC_OK;
+	return AGAIN;
 }
 
-static enum shmc_status
-give_up(struct begin *b, enum shmc_status status, enum counter counter)
-{
-	flight_leave(b->me);
-	count(b->me->slot, counter);
-	return status;
-}
-
-static enum shmc_status
-wait_for(struct begin *b, struct flight_hold *hold)
+/* Joined: sleeps, and says what came of it; left unless FLIGHT_SERVED. */
+static enum flight_event
+sleep_on(struct begin *b, struct flight_hold *hold)
 {
 	uint64_t since = clock_ns();
 	enum flight_event event;
 
 	count(b->me->slot, COUNT_WAITS);
-	event = flight_await(b->me, hold, b->deadline_ns, b->lease_ns);
+	event = flight_await(b->me, hold, b->wait.deadline_ns, b->lease_ns);
 	b->waited_ns += clock_ns() - since;
-	switch (event) {
+	if (event == FLIGHT_LATE || event == FLIGHT_CYCLE)
+		flight_leave(b->me);
+	return event;
+}
+
+static enum shmc_status
+deadlocked(struct begin *b)
+{
+	count(b->me->slot, COUNT_DEADLOCKS);
+	return SHMC_DEADLOCK;
+}
+
+static enum shmc_status
+wait_for(struct begin *b, struct flight_hold *hold)
+{
+	/* We are among them. */
+	if (b->wait.max_waiters != 0 && flight_waiters(b->me->seg,
+		hold->number) > b->wait.max_waiters) {
+		flight_leave(b->me);
+		return do_without(b, b->wait.on_overflow, SHMC_OVERFLOW,
+		    COUNT_OVERFLOWS);
+	}
+	switch (sleep_on(b, hold)) {
 	case FLIGHT_SERVED:
 		return take_result(b, hold);
 	case FLIGHT_PROMOTED:
 		return lead_or_hit(b, hold, SHMC_ROLE_PROMOTED);
 	case FLIGHT_LATE:
-		return give_up(b, SHMC_TIMEOUT, COUNT_TIMEOUTS);
+		return too_late(b);
 	case FLIGHT_CYCLE:
-		return give_up(b, SHMC_DEADLOCK, COUNT_DEADLOCKS);
+		return deadlocked(b);
 	case FLIGHT_GONE:
 		break;
 	}
 	return AGAIN;
 }
 
-/* One turn: look up; lead or join. */
+/* ------------------------------------------------------------- passing --- */
+
+/*
+ * A key that cannot be shared: everybody computes for himself, fan_out at a
+ * time.  The permits are flights of hashes of their own, so that they are given
+ * back by the dead, and handed on by who ends to one who waits.
+ */
+static uint64_t
+permit_hash(const struct begin *b, uint32_t permit)
+{
+	uint64_t x = b->key.hash + (permit + 1) * 0x9e3779b97f4a7c15ull;
+
+	/* The finalizer of splitmix64 (Steele, Lea, Flood 2014). */
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+	return x ^ (x >> 31);
+}
+
+/* The permit for which the fewest have queued; fan_out if one vanished. */
+static uint32_t
+shortest_queue(struct begin *b)
+{
+	uint32_t best = 0;
+	unsigned fewest = UINT32_MAX;
+
+	for (uint32_t i = 0; i < b->fan_out; i++) {
+		uint32_t number = flight_find(b->me, permit_hash(b, i));
+		unsigned joined = number == NO_FLIGHT ? 0 :
+		    flight_joined(b->me->seg, number);
+
+		if (joined < fewest) {
+			fewest = joined;
+			best = i;
+		}
+	}
+	return best;
+}
+
 static enum shmc_status
-turn(struct begin *b)
+queue_for(struct begin *b, uint32_t permit)
 {
 	struct flight_hold hold;
-	enum shmc_status status = look_up(b);
 
-	if (status != SHMC_MISS)
+	switch (flight_enter(b->me, permit_hash(b, permit), b->lease_ns, true,
+	    &hold)) {
+	case FLIGHT_LEADS:
+		return lead_as(b, LEAD_PERMIT, &hold, SHMC_ROLE_PASSED);
+	case FLIGHT_JOINS:
+		break;
+	case FLIGHT_FULL:
+		return no_record(b);
+	case FLIGHT_TAKEN:
+	case FLIGHT_AGAIN:
+		return AGAIN;
+	}
+	switch (sleep_on(b, &hold)) {
+	case FLIGHT_PROMOTED:
+		return lead_as(b, LEAD_PERMIT, &hold, SHMC_ROLE_PASSED);
+	case FLIGHT_LATE:
+		return too_late(b);
+	case FLIGHT_CYCLE:
+		return deadlocked(b);
+	case FLIGHT_SERVED:
+		flight_leave(b->me);
+		break;
+	case FLIGHT_GONE:
+		break;
+	}
+	return AGAIN;
+}
+
+static enum shmc_status
+pass(struct begin *b)
+{
+	count_miss(b);
+	for (uint32_t i = 0; i < b->fan_out; i++) {
+		uint32_t permit = (b->me->index + i) % b->fan_out;
+		struct flight_hold hold;
+
+		switch (flight_enter(b->me, permit_hash(b, permit), b->lease_ns,
+		    false, &hold)) {
+		case FLIGHT_LEADS:
+			return lead_as(b, LEAD_PERMIT, &hold,
+			    SHMC_ROLE_PASSED);
+		case FLIGHT_FULL:
+			return no_record(b);
+		case FLIGHT_JOINS:
+		case FLIGHT_TAKEN:
+		case FLIGHT_AGAIN:
+			break;
+		}
+	}
+	return queue_for(b, shortest_queue(b));
+}
+
+/* ---------------------------------------------------------------- turns -- */
+
+/* One turn, with or without waiting for another's flight. */
+static enum shmc_status
+turn(struct begin *b, bool may_wait)
+{
+	struct flight_hold hold;
+	enum shmc_status status;
+	bool refresh;
+
+	if (b->fan_out != 0)
+		return pass(b);
+	status = look_up(b);
+	refresh = status == REFRESH;
+	if (b->fan_out != 0)
+		return AGAIN;
+	if (status != SHMC_MISS && !refresh)
 		return status;
-	switch (flight_enter(b->me, b->key.hash, b->lease_ns, &hold)) {
+	/* Readers of an older value never touch its refresh (R16). */
+	switch (flight_enter(b->me, b->key.hash, b->lease_ns,
+	    may_wait && !refresh, &hold)) {
 	case FLIGHT_LEADS:
 		return lead_or_hit(b, &hold, SHMC_ROLE_LED);
 	case FLIGHT_JOINS:
 		return wait_for(b, &hold);
+	case FLIGHT_TAKEN:
+		return refresh ? deliver_old(b) : SHMC_MISS;
 	case FLIGHT_FULL:
-		return SHMC_BUSY;
+		return refresh ? deliver_old(b) : no_record(b);
 	case FLIGHT_AGAIN:
 		break;
 	}
 	return AGAIN;
 }
 
-/* ---------------------------------------------------------------- begin -- */
-
-/* Longest lease that a caller may ask for: as in the options. */
-#define LEASE_MAX_MS (1ull << 32)
-
 static bool
-wait_complete(struct begin *b, const struct shmc_wait *given)
+wait_is_legal(const struct shmc_wait *w)
 {
-	struct shmc_wait wait = SHMC_WAIT_INIT;
+	return w->lease_ms <= LEASE_MAX_MS && w->on_timeout <= SHMC_OR_COMPUTE &&
+	    w->on_overflow <= SHMC_OR_COMPUTE && w->early_percent <= 10000;
+}
 
+static enum shmc_status
+complete(struct begin *b, struct shmc *cache, const void *key,
+    size_t key_bytes, const struct shmc_wait *given)
+{
+	enum shmc_status status = cache_key(cache, key, key_bytes, &b->key);
+
+	if (status != SHMC_OK)
+		return status;
+	b->cache = cache;
+	b->wait = (struct shmc_wait)SHMC_WAIT_INIT;
 	if (given != NULL) {
 		if (given->struct_bytes < sizeof(size_t) ||
 		    given->struct_bytes > 4096)
-			return false;
-		memcpy(&wait, given, min_u64(given->struct_bytes, sizeof wait));
+			return SHMC_INVALID;
+		memcpy(&b->wait, given,
+		    min_u64(given->struct_bytes, sizeof b->wait));
 	}
-	if (wait.lease_ms > LEASE_MAX_MS)
-		return false;
-	b->lease_ns = wait.lease_ms != 0 ? wait.lease_ms * NS_PER_MS :
-	    b->cache->seg.lease_ns;
-	b->deadline_ns = wait.deadline_ns != 0 ? wait.deadline_ns :
-	    clock_ns() + b->cache->seg.wait_ns;
-	return true;
+	if (!wait_is_legal(&b->wait))
+		return SHMC_INVALID;
+	b->lease_ns = b->wait.lease_ms != 0 ? b->wait.lease_ms * NS_PER_MS :
+	    cache->seg.lease_ns;
+	if (b->wait.deadline_ns == 0)
+		b->wait.deadline_ns = clock_ns() + cache->seg.wait_ns;
+	b->me = cache_member(cache);
+	return b->me == NULL ? SHMC_BUSY : SHMC_OK;
+}
+
+static enum shmc_status
+begin(struct shmc *cache, const void *key, size_t key_bytes,
+    const struct shmc_wait *wait, bool may_wait, struct shmc_view *view,
+    struct shmc_lead *lead)
+{
+	struct begin b = { .view = view, .lead = lead_of(lead) };
+	enum shmc_status status;
+
+	memset(view, 0, sizeof *view);
+	memset(lead, 0, sizeof *lead);
+	status = complete(&b, cache, key, key_bytes, wait);
+	if (status != SHMC_OK)
+		return status;
+	/*
+	 * Each turn but the last is another participant's progress, or the work
+	 * of a scribbler, which the deadline ends.
+	 */
+	while ((status = turn(&b, may_wait)) == AGAIN)
+		if (clock_ns() >= b.wait.deadline_ns) {
+			status = too_late(&b);
+			break;
+		}
+	shmc_view_release(&b.old);
+	return status;
 }
 
 enum shmc_status
@@ -218,221 +552,26 @@ shmc_begin(struct shmc *cache, const void *key, size_t key_bytes,
     const struct shmc_wait *wait, struct shmc_view *view,
     struct shmc_lead *lead)
 {
-	struct begin b = { .cache = cache, .view = view };
-	enum shmc_status status;
-
 	if (view == NULL || lead == NULL)
 		return SHMC_INVALID;
-	memset(view, 0, sizeof *view);
-	memset(lead, 0, sizeof *lead);
-	status = cache_key(cache, key, key_bytes, &b.key);
-	if (status != SHMC_OK)
-		return status;
-	if (!wait_complete(&b, wait))
-		return SHMC_INVALID;
-	b.me = cache_member(cache);
-	if (b.me == NULL)
-		return SHMC_BUSY;
-	b.lead = lead_of(lead);
-	/* Each turn but the last is another participant's progress. */
-	do
-		status = turn(&b);
-	while (status == AGAIN);
-	return status;
-}
-
-/* ----------------------------------------------------------- the leader -- */
-
-/* NULL: over, or a child's copy of its parent's. */
-static struct lead *
-live_lead(struct shmc_lead *handle)
-{
-	struct lead *lead;
-
-	if (handle == NULL)
-		return NULL;
-	lead = lead_of(handle);
-	if (lead->cache == NULL ||
-	    !member_is_ours(&lead->cache->members, lead->me, lead->family))
-		return NULL;
-	return lead;
-}
-
-static enum shmc_status
-lead_over(struct lead *lead, enum shmc_status status)
-{
-	value_drop(lead->me, &lead->draft);
-	lead->me->leads--;
-	lead->cache = NULL;
-	lead->status = status;
-	return status;
-}
-
-/* Somebody else leads: what we have written goes. */
-static enum shmc_status
-lead_fenced(struct lead *lead)
-{
-	count(lead->me->slot, COUNT_FENCED);
-	return lead_over(lead, SHMC_FENCED);
-}
-
-static enum shmc_status
-lead_abandoned(struct lead *lead, enum shmc_status status)
-{
-	if (!flight_abandon(lead->me, &lead->hold))
-		return lead_fenced(lead);
-	count(lead->me->slot, COUNT_ABANDONS);
-	return lead_over(lead, status);
-}
-
-enum shmc_status
-shmc_lead_append(struct shmc_lead *handle, const void *data, size_t bytes)
-{
-	struct lead *lead = live_lead(handle);
-
-	if (lead == NULL)
-		return SHMC_FENCED;
-	if (data == NULL && bytes > 0)
-		return SHMC_INVALID;
-	if (!flight_leads(lead->me, &lead->hold)) {
-		count(lead->me->slot, COUNT_FENCED);
-		return SHMC_FENCED;
-	}
-	if (lead->status != SHMC_OK)
-		return (enum shmc_status)lead->status;
-	lead->status = value_append(lead->me, &lead->draft, &lead->key,
-	    data, bytes);
-	return (enum shmc_status)lead->status;
-}
-
-/* The leader's own view of what it has committed; the block is its own. */
-static void
-view_result(struct lead *lead, uint64_t entry, struct shmc_view *view,
-    uint32_t flags)
-{
-	struct entry_view bounds;
-
-	if (view == NULL || !entry_read(lead->me->seg, entry, &bounds) ||
-	    !view_open(lead->cache, lead->me, entry, &bounds, view))
-		return;
-	view->role = lead->role;
-	view->flags = flags;
-	view->waited_ns = lead->waited_ns;
-}
-
-/* The entry stands in our OPEN block. */
-static enum shmc_status
-publish(struct lead *lead, uint64_t entry, struct shmc_view *view)
-{
-	struct member *me = lead->me;
-	struct line_guard guard;
-	uint32_t flags = 0;
-
-	if (!flight_commit(me, &lead->hold, entry))
-		return lead_fenced(lead);
-	guard = flight_guard(me->seg, &lead->hold);
-	if (!store_link(me, &lead->key, entry, &guard)) {
-		flags = SHMC_SUPERSEDED;
-		count(me->slot, COUNT_SUPERSEDED);
-	}
-	flight_finish(me, lead->hold.number);
-	view_result(lead, entry, view, flags);
-	if (lead->view != view)
-		view_result(lead, entry, lead->view, flags);
-	value_settle(me, &lead->draft);
-	count(me->slot, COUNT_COMMITS);
-	return lead_over(lead, SHMC_OK);
-}
-
-static enum shmc_status
-no_value(struct lead *lead, enum shmc_status status)
-{
-	if (status == SHMC_NO_MEMORY)
-		count(lead->me->slot, COUNT_REFUSED);
-	return lead_abandoned(lead, status);
-}
-
-enum shmc_status
-shmc_lead_commit(struct shmc_lead *handle, uint64_t ttl_ms,
-    struct shmc_view *view)
-{
-	struct lead *lead = live_lead(handle);
-	enum shmc_status status;
-	uint64_t entry;
-
-	if (view != NULL)
-		memset(view, 0, sizeof *view);
-	if (lead == NULL)
-		return SHMC_FENCED;
-	status = (enum shmc_status)lead->status;
-	if (status == SHMC_OK)
-		status = value_complete(lead->me, &lead->draft, &lead->key,
-		    cache_expiry(lead->me->seg, ttl_ms), &entry);
-	if (status != SHMC_OK)
-		return no_value(lead, status);
-	return publish(lead, entry, view);
-}
-
-enum shmc_status
-shmc_lead_value(struct shmc_lead *handle, const void *value,
-    size_t value_bytes, uint64_t ttl_ms, struct shmc_view *view)
-{
-	struct lead *lead = live_lead(handle);
-	enum shmc_status status;
-	uint64_t entry;
-
-	if (view != NULL)
-		memset(view, 0, sizeof *view);
-	if (lead == NULL)
-		return SHMC_FENCED;
-	if (value == NULL && value_bytes > 0)
-		return SHMC_INVALID;
-	value_drop(lead->me, &lead->draft);
-	status = value_write(lead->me, &lead->draft, &lead->key, value,
-	    value_bytes, cache_expiry(lead->me->seg, ttl_ms), &entry);
-	if (status != SHMC_OK)
-		return no_value(lead, status);
-	return publish(lead, entry, view);
-}
-
-void
-shmc_lead_abandon(struct shmc_lead *handle)
-{
-	struct lead *lead = live_lead(handle);
-
-	if (lead != NULL)
-		(void)lead_abandoned(lead, SHMC_ABANDONED);
-}
-
-enum shmc_status
-shmc_lead_extend(struct shmc_lead *handle, uint64_t lease_ms)
-{
-	struct lead *lead = live_lead(handle);
-
-	if (lease_ms > LEASE_MAX_MS)
-		return SHMC_INVALID;
-	if (lead == NULL)
-		return SHMC_FENCED;
-	if (flight_extend(lead->me, &lead->hold, lease_ms != 0 ?
-		lease_ms * NS_PER_MS : lead->me->seg->lease_ns))
-		return SHMC_OK;
-	count(lead->me->slot, COUNT_FENCED);
-	return SHMC_FENCED;
-}
-
-unsigned
-shmc_lead_waiters(const struct shmc_lead *handle)
-{
-	const struct lead *lead;
-
-	if (handle == NULL)
-		return 0;
-	lead = (const struct lead *)(const void *)handle->opaque;
-	return lead->cache == NULL ? 0 :
-	    flight_waiters(lead->me, &lead->hold);
+	return begin(cache, key, key_bytes, wait, true, view, lead);
 }
 
 /* ---------------------------------------------------------------- fetch -- */
+
+/* After the loader: how its lead ended. */
+static enum shmc_status
+conclude(struct shmc_lead *handle)
+{
+	struct lead *lead = lead_of(handle);
+
+	/* Returning without having ended is giving up. */
+	if (lead->cache != NULL)
+		shmc_lead_abandon(handle);
+	/* Not ended even so: this is a child that was forked in the loader. */
+	return lead->cache != NULL ? SHMC_FENCED :
+				     (enum shmc_status)lead->status;
+}
 
 enum shmc_status
 shmc_fetch(struct shmc *cache, const void *key, size_t key_bytes,
@@ -440,20 +579,98 @@ shmc_fetch(struct shmc *cache, const void *key, size_t key_bytes,
     struct shmc_view *view)
 {
 	struct shmc_lead handle;
-	struct lead *lead = lead_of(&handle);
 	enum shmc_status status;
 
-	if (loader == NULL)
+	if (loader == NULL || view == NULL)
 		return SHMC_INVALID;
-	status = shmc_begin(cache, key, key_bytes, wait, view, &handle);
+	status = begin(cache, key, key_bytes, wait, true, view, &handle);
 	if (status != SHMC_LEAD)
 		return status;
-	lead->view = view;
+	lead_of(&handle)->view = view;
 	loader(&handle, arg);
-	/* Returning without having ended is giving up. */
-	if (lead->cache != NULL)
-		shmc_lead_abandon(&handle);
-	if (lead->status == SHMC_OK && view->data == NULL)
-		return SHMC_BUSY; /* stored, but every view cell is in use */
-	return (enum shmc_status)lead->status;
+	return conclude(&handle);
+}
+
+/* ----------------------------------------------------------- fetch_many --- */
+
+struct single {
+	shmc_many_loader *loader;
+	void *arg;
+	struct shmc_fetch_item *item;
+};
+
+/* The many-loader for one item whose leader fell, inside a shmc_fetch(). */
+static void
+load_single(struct shmc_lead *lead, void *arg)
+{
+	struct single *s = arg;
+
+	s->item->lead = *lead;
+	s->item->status = SHMC_LEAD;
+	s->loader(s->item, 1, s->arg);
+	*lead = s->item->lead;
+}
+
+static bool
+begin_all(struct shmc *cache, struct shmc_fetch_item *items, size_t count,
+    const struct shmc_wait *wait)
+{
+	bool leads = false;
+
+	for (size_t i = 0; i < count; i++) {
+		items[i].status = begin(cache, items[i].key,
+		    items[i].key_bytes, wait, false, &items[i].view,
+		    &items[i].lead);
+		if (items[i].status == SHMC_LEAD) {
+			lead_of(&items[i].lead)->view = &items[i].view;
+			leads = true;
+		}
+	}
+	return leads;
+}
+
+/*
+ * First what nobody computes, all of it, before waiting for anybody: so two
+ * such calls cannot wait for each other.
+ */
+size_t
+shmc_fetch_many(struct shmc *cache, struct shmc_fetch_item *items,
+    size_t count, const struct shmc_wait *wait, shmc_many_loader *loader,
+    void *arg)
+{
+	size_t found = 0;
+
+	if (items == NULL || loader == NULL || count > SHMC_VIEWS_MAX)
+		return 0;
+	if (begin_all(cache, items, count, wait))
+		loader(items, count, arg);
+	for (size_t i = 0; i < count; i++)
+		if (items[i].status == SHMC_LEAD)
+			items[i].status = conclude(&items[i].lead);
+	for (size_t i = 0; i < count; i++) {
+		struct single s = { loader, arg, &items[i] };
+
+		if (items[i].status == SHMC_MISS)
+			items[i].status = shmc_fetch(cache, items[i].key,
+			    items[i].key_bytes, wait, load_single, &s,
+			    &items[i].view);
+		found += items[i].status == SHMC_OK;
+	}
+	return found;
+}
+
+enum shmc_status
+shmc_detach(struct shmc *cache, const void *key, size_t key_bytes)
+{
+	struct member *me;
+	struct key k;
+	enum shmc_status status = cache_key(cache, key, key_bytes, &k);
+
+	if (status != SHMC_OK)
+		return status;
+	me = cache_member(cache);
+	if (me == NULL)
+		return SHMC_BUSY;
+	flight_detach(me, k.hash);
+	return SHMC_OK;
 }

@@ -9,7 +9,7 @@
  *    |   flight_repair()          ORPHAN                            | finish()
  *    |                              |  retire_record()              v
  *    +------------------------------+---------------------------- DONE
- *      claim_record(), once no wait cell names it; use + 1
+ *      try_claim(), once no wait cell names it; use + 1
  *
  * Invariant: at most one participant holds the token of a flight in LEAD, and
  * only the holder of the token moves LEAD to RESULT, by one CAS: the commit
@@ -23,6 +23,10 @@
  *     (acquire) before `result`.
  * W3  A leader's note of the flight (hash, lease) before LEAD or the line's
  *     word (release); whoever reads the word (acquire) sees it.
+ *
+ * W4  A flight enters its line, fences, and its leader reads what the value is
+ *     made from; who changes that, fences, and looks for the flight.  One of
+ *     the two sees the other.
  *
  * Progress: everything but flight_await() is lock-free.  A waiter blocks at most
  * until its deadline, the leader's end, its death or the end of its lease.
@@ -39,9 +43,12 @@
 
 /*
  * A waiter that is woken by a death wakes the others; should it die before, the
- * next looks by itself: the n-th waiter after n times this.
+ * next looks by itself: the n-th waiter after n times this, then after twice
+ * as long, and so on.
  */
 #define BACKSTOP_NS (10 * NS_PER_MS)
+#define BACKSTOP_MAX_NS (2 * NS_PER_S)
+#define RANK_MAX 100u
 
 #define TAG_BITS 13
 
@@ -189,7 +196,7 @@ unline(const struct segment *seg, uint32_t number, uint64_t word)
 	TESTPOINT("flight_unlined");
 }
 
-/* A full pair: removes the words of flights that are over. */
+/* A full pair: removes the words of flights that are over, and all TENTs. */
 static bool
 sweep_pair(const struct segment *seg, uint64_t hash)
 {
@@ -201,8 +208,10 @@ sweep_pair(const struct segment *seg, uint64_t hash)
 		uint64_t seen = load_acquire(at); /* line.L1 */
 		uint64_t number = seen & WORD_PLACE_MASK, word;
 
-		if ((seen & WORD_LIVE) == 0)
+		if ((seen & WORD_LIVE) == 0) {
+			swept |= cas_word(at, seen, WORD_EMPTY);
 			continue;
+		}
 		word = number < seg->geo.flight_count ?
 		    load_acquire(&seg->flights[number].word) : 0; /* W3 */
 		if (!is_under_way(word) || use_of(word) != line_use(seen))
@@ -310,6 +319,13 @@ hold_set(struct flight_hold *hold, uint32_t number, uint64_t word)
 	hold->token = flight_token(word);
 }
 
+/* Not LIVE, and unlike what any other leader begins with: note_result(). */
+static uint64_t
+no_result(uint64_t word)
+{
+	return (word & (FLIGHT_USE_MASK | FLIGHT_PROMOTION_MASK)) | 1;
+}
+
 /* From CLAIMED to LEAD: everything that a finder reads, then the word. */
 static uint64_t
 begin(struct member *me, uint32_t number, uint64_t word, uint64_t hash,
@@ -319,9 +335,7 @@ begin(struct member *me, uint32_t number, uint64_t word, uint64_t hash,
 
 	word = with_state(word, FLIGHT_LEAD);
 	store_relaxed(&f->hash, hash);
-	/* Not LIVE, and unlike what any other use of the record began with. */
-	atomic_exchange_explicit(&f->result, use_of(word),
-	    memory_order_relaxed); /* W2 publishes */
+	store_relaxed(&f->result, no_result(word)); /* W2 publishes */
 	store_relaxed(&f->joined, 0);
 	store_relaxed(&f->started_ns, clock_ns());
 	store_relaxed(&f->lease, lease_value(word, lease_ns));
@@ -382,8 +396,9 @@ join(struct member *me, uint64_t line_word, struct flight_hold *hold)
 
 enum flight_entry
 flight_enter(struct member *me, uint64_t hash, uint64_t lease_ns,
-    struct flight_hold *hold)
+    bool may_join, struct flight_hold *hold)
 {
+	static const uint64_t none = WORD_EMPTY;
 	struct same_hash s;
 	struct line_query q = query(me->seg, hash, &s);
 	_Atomic uint64_t *at;
@@ -392,21 +407,24 @@ flight_enter(struct member *me, uint64_t hash, uint64_t lease_ns,
 	uint32_t number;
 
 	if (found != WORD_EMPTY)
-		return join(me, found, hold);
+		return may_join ? join(me, found, hold) : FLIGHT_TAKEN;
 	if (!claim_record(me, &number, &word))
 		return FLIGHT_FULL;
 	word = begin(me, number, word, hash, lease_ns);
 	do
-		set = line_set(me, &q, line_word_of(hash, word, number), false,
+		set = line_set(me, &q, line_word_of(hash, word, number), &none,
 		    NULL, &found);
 	while (set == LINE_FULL && sweep_pair(me->seg, hash));
 	if (set == LINE_SET) {
+		barrier_full(); /* W4 */
 		hold_set(hold, number, word);
 		TESTPOINT("flight_led");
 		return FLIGHT_LEADS;
 	}
 	drop(me, number, word);
-	return set == LINE_EXISTS ? join(me, found, hold) : FLIGHT_FULL;
+	if (set != LINE_OTHER)
+		return FLIGHT_FULL;
+	return may_join ? join(me, found, hold) : FLIGHT_TAKEN;
 }
 
 void
@@ -471,11 +489,13 @@ take_over(struct member *me, struct flight_hold *hold, uint64_t word,
 {
 	struct flight *f = record(me->seg, hold->number);
 	uint64_t ours = promoted_word(me, word);
+	uint64_t lease = load_relaxed(&f->lease); /* of a predecessor */
 
 	if (!cas_word(&f->word, word, ours))
 		return false;
 	TESTPOINT("flight_taken_over");
-	store_relaxed(&f->lease, lease_value(ours, lease_ns));
+	/* Failed: a successor of ours has noted its own. */
+	(void)cas_word(&f->lease, lease, lease_value(ours, lease_ns));
 	hold_set(hold, hold->number, ours);
 	flight_leave(me);
 	/* The others are to watch our life, not our predecessor's. */
@@ -494,7 +514,6 @@ has_fallen(const struct segment *seg, const struct flight *f, uint64_t word,
 	*lease_end = lease_end_ns(f, word);
 	if (*lease_end == 0)
 		*lease_end = seen_ns + default_lease_ns;
-	(void)seg;
 	return !leader_alive(seg, word) || clock_ns() >= *lease_end;
 }
 
@@ -519,8 +538,10 @@ flight_await(struct member *me, struct flight_hold *hold,
 {
 	struct flight *f = record(me->seg, hold->number);
 	uint64_t seen = 0, seen_ns = 0, lease_end = 0;
+	uint64_t backstop = min_u64(max_u64(hold->rank, 1), RANK_MAX) *
+	    BACKSTOP_NS;
 
-	for (;;) {
+	for (;; backstop *= 2) {
 		uint64_t word = load_acquire(&f->word); /* W2 */
 		uint64_t now = clock_ns();
 
@@ -529,9 +550,13 @@ flight_await(struct member *me, struct flight_hold *hold,
 			flight_leave(me);
 			return FLIGHT_GONE;
 		}
-		if (flight_state(word) == FLIGHT_RESULT ||
-		    flight_state(word) == FLIGHT_DONE)
+		if (flight_state(word) == FLIGHT_DONE)
 			return FLIGHT_SERVED;
+		if (flight_state(word) == FLIGHT_RESULT) {
+			/* Its leader has not come to wake anybody. */
+			wake_everybody(me->seg, f, word);
+			return FLIGHT_SERVED;
+		}
 		if (flight_token(word) != seen) {
 			seen = flight_token(word);
 			seen_ns = now;
@@ -549,7 +574,7 @@ flight_await(struct member *me, struct flight_hold *hold,
 		if (now >= deadline_ns)
 			return FLIGHT_LATE;
 		doze(me, f, word, min_u64(min_u64(deadline_ns, lease_end),
-		    now + hold->rank * BACKSTOP_NS));
+		    now + min_u64(backstop, BACKSTOP_MAX_NS)));
 	}
 }
 
@@ -568,10 +593,10 @@ flight_result(const struct member *me, const struct flight_hold *hold,
 /* -------------------------------------------------------------- ending --- */
 
 bool
-flight_leads(const struct member *me, const struct flight_hold *hold)
+flight_leads(const struct segment *seg, const struct flight_hold *hold)
 {
 	/* Relaxed: an answer that may be old when it arrives; commit decides. */
-	uint64_t word = load_relaxed(&record(me->seg, hold->number)->word);
+	uint64_t word = load_relaxed(&record(seg, hold->number)->word);
 
 	return flight_token(word) == hold->token &&
 	    flight_state(word) == FLIGHT_LEAD;
@@ -612,7 +637,7 @@ note_result(struct member *me, const struct flight_hold *hold, uint64_t entry)
 	for (;;) {
 		uint64_t old = load_acquire(&f->result);
 
-		if (!flight_leads(me, hold))
+		if (!flight_leads(me->seg, hold))
 			return false;
 		if (cas_word(&f->result, old, entry))
 			return true;
@@ -634,6 +659,23 @@ flight_commit(struct member *me, const struct flight_hold *hold,
 	return true;
 }
 
+void
+flight_note_seen(struct member *me, const struct flight_hold *hold,
+    uint64_t word)
+{
+	/*
+	 * A former leader may write it late: then it is older, and the link that
+	 * expects it fails: nothing is stored that should not be.
+	 */
+	store_relaxed(&record(me->seg, hold->number)->seen, word); /* W2 */
+}
+
+uint64_t
+flight_seen(const struct segment *seg, uint32_t number)
+{
+	return load_relaxed(&record(seg, number)->seen); /* W2 */
+}
+
 struct line_guard
 flight_guard(const struct segment *seg, const struct flight_hold *hold)
 {
@@ -644,15 +686,18 @@ flight_guard(const struct segment *seg, const struct flight_hold *hold)
 	};
 }
 
-/* Over: wakes whoever sleeps, frees the record if nobody ever did. */
+/* DONE: wakes whoever sleeps; the record is free if nobody ever did. */
 static void
-settle(struct flight *f, uint64_t word)
+end(struct member *me, uint32_t number, uint64_t word)
 {
+	struct flight *f = record(me->seg, number);
+
 	if ((word & FLIGHT_WAITERS) != 0)
 		(void)futex_wake_all(futex_half(f));
-	else
+	unline(me->seg, number, word);
+	if ((word & FLIGHT_WAITERS) == 0)
 		free_record(f, word);
-	TESTPOINT("flight_settled");
+	TESTPOINT("flight_ended");
 }
 
 void
@@ -661,14 +706,17 @@ flight_finish(struct member *me, uint32_t number)
 	struct flight *f = record(me->seg, number);
 	uint64_t word = load_acquire(&f->word);
 
-	unline(me->seg, number, word);
-	/* Again while flags are set. */
+	/*
+	 * DONE before it leaves its line: as long as its result may still be
+	 * linked, whoever outdates it must find it there.  Again while flags
+	 * are set.
+	 */
 	while (flight_state(word) == FLIGHT_RESULT) {
 		uint64_t done = with_state(word, FLIGHT_DONE);
 
 		if (cas_word(&f->word, word, done)) {
 			TESTPOINT("flight_done");
-			settle(f, done);
+			end(me, number, done);
 			return;
 		}
 		word = load_acquire(&f->word);
@@ -680,11 +728,12 @@ flight_cancel(struct member *me, const struct flight_hold *hold)
 {
 	uint64_t word;
 
-	if (!end_lead(me, hold, FLIGHT_DONE, &word))
+	/* A former leader may have noted a result that was then refused. */
+	if (!note_result(me, hold, no_result(hold->token)) ||
+	    !end_lead(me, hold, FLIGHT_DONE, &word))
 		return false;
 	TESTPOINT("flight_cancelled");
-	unline(me->seg, hold->number, word);
-	settle(record(me->seg, hold->number), word);
+	end(me, hold->number, word);
 	return true;
 }
 
@@ -699,12 +748,10 @@ orphan(struct member *me, uint32_t number, uint64_t word)
 	if (!cas_word(&f->word, word, now))
 		return false;
 	TESTPOINT("flight_orphaned");
-	if (awaited) {
+	if (awaited)
 		(void)futex_wake_all(futex_half(f));
-	} else {
-		unline(me->seg, number, now);
-		free_record(f, now);
-	}
+	else
+		end(me, number, now);
 	return true;
 }
 
@@ -731,63 +778,102 @@ flight_extend(struct member *me, const struct flight_hold *hold,
 	struct flight *f = record(me->seg, hold->number);
 	uint64_t lease = load_relaxed(&f->lease);
 
-	if (!flight_leads(me, hold))
+	if (!flight_leads(me->seg, hold))
 		return false;
 	/* A successor's note has another tag; ours must not replace it. */
 	(void)cas_word(&f->lease, lease, lease_value(hold->token, lease_ns));
-	return flight_leads(me, hold);
+	return flight_leads(me->seg, hold);
 }
 
 unsigned
-flight_waiters(const struct member *me, const struct flight_hold *hold)
+flight_waiters(const struct segment *seg, uint32_t number)
 {
-	const struct segment *seg = me->seg;
 	unsigned n = 0;
 
-	if (!flight_leads(me, hold))
-		return 0;
 	for (uint32_t i = 0; i < seg->geo.participant_count; i++) {
 		struct participant *p = &seg->participants[i];
 
-		n += load_acquire(&p->wait) == (uint64_t)hold->number + 1 &&
+		n += load_acquire(&p->wait) == (uint64_t)number + 1 && /* W1 */
 		    !life_word_dead(load_acquire(&p->life.futex));
 	}
 	return n;
 }
 
+unsigned
+flight_joined(const struct segment *seg, uint32_t number)
+{
+	return load_relaxed(&record(seg, number)->joined); /* a figure */
+}
+
+uint32_t
+flight_find(struct member *me, uint64_t hash)
+{
+	struct same_hash s;
+	struct line_query q = query(me->seg, hash, &s);
+	_Atomic uint64_t *at;
+	uint64_t found = line_find(&q, &at);
+
+	return found == WORD_EMPTY ? NO_FLIGHT :
+	    (uint32_t)(found & WORD_PLACE_MASK);
+}
+
 /* ------------------------------------------------------- from the outside -- */
 
 static void
-mark_superseded(struct flight *f, uint64_t use)
+set_flags(struct flight *f, uint64_t use, uint64_t flags)
 {
 	uint64_t word = load_acquire(&f->word); /* W3 */
-	uint64_t flags = FLIGHT_SUPERSEDED | FLIGHT_DETACHED;
 
+	/* Again while it changes: each change is progress of its own. */
 	while (is_under_way(word) && use_of(word) == use &&
 	    (word & flags) != flags) {
 		if (cas_word(&f->word, word, word | flags))
 			break;
 		word = load_acquire(&f->word);
 	}
-	TESTPOINT("flight_superseded");
+	TESTPOINT("flight_flagged");
 }
 
-void
-flight_supersede(struct member *me, uint64_t hash)
+/* Sets the flags of every flight of the hash that began before that. */
+static void
+flag_flights(struct member *me, uint64_t hash, uint64_t flags,
+    uint64_t before_ns)
 {
 	const struct segment *seg = me->seg;
 	struct line *pair = pair_of(seg, hash);
 	uint64_t tag = (hash & ((1u << TAG_BITS) - 1)) << WORD_TAG_SHIFT;
 
+	barrier_full(); /* W4 */
 	for (unsigned i = 0; i < PAIR_WORDS; i++) {
 		uint64_t seen = load_acquire(line_word(pair, i)); /* line.L1 */
 		uint64_t number = seen & WORD_PLACE_MASK;
 
+		/* Relaxed: line.L1 brings what was noted before. */
 		if ((seen & WORD_MATCH_MASK) == (WORD_LIVE | tag) &&
 		    number < seg->geo.flight_count &&
-		    load_relaxed(&seg->flights[number].hash) == hash) /* line.L1 */
-			mark_superseded(&seg->flights[number], line_use(seen));
+		    load_relaxed(&seg->flights[number].hash) == hash &&
+		    load_relaxed(&seg->flights[number].started_ns) < before_ns)
+			set_flags(&seg->flights[number], line_use(seen), flags);
 	}
+}
+
+void
+flight_supersede(struct member *me, uint64_t hash)
+{
+	flag_flights(me, hash, FLIGHT_SUPERSEDED | FLIGHT_DETACHED, UINT64_MAX);
+}
+
+void
+flight_supersede_older(struct member *me, uint64_t hash, uint32_t number)
+{
+	flag_flights(me, hash, FLIGHT_SUPERSEDED | FLIGHT_DETACHED,
+	    load_relaxed(&record(me->seg, number)->started_ns)); /* our own */
+}
+
+void
+flight_detach(struct member *me, uint64_t hash)
+{
+	flag_flights(me, hash, FLIGHT_DETACHED, UINT64_MAX);
 }
 
 bool

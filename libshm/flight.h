@@ -39,13 +39,17 @@ flight_leader(uint64_t word)
 enum flight_entry {
 	FLIGHT_LEADS, /* ours: look the key up once more, then compute */
 	FLIGHT_JOINS, /* another's: flight_await(), then flight_leave() */
+	FLIGHT_TAKEN, /* another's, and we were not to join it */
 	FLIGHT_AGAIN, /* it ended meanwhile: look the key up again */
 	FLIGHT_FULL,  /* no free record */
 };
 
-/* Leads a new flight of the hash, or joins the one there is.  Lock-free. */
+/*
+ * Leads a new flight of the hash, or joins the one there is (may_join).
+ * Lock-free.
+ */
 enum flight_entry flight_enter(struct member *me, uint64_t hash,
-    uint64_t lease_ns, struct flight_hold *hold);
+    uint64_t lease_ns, bool may_join, struct flight_hold *hold);
 
 enum flight_event {
 	FLIGHT_SERVED,	 /* RESULT or DONE: flight_result() */
@@ -86,6 +90,14 @@ bool flight_commit(struct member *me, const struct flight_hold *hold,
 bool flight_cancel(struct member *me, const struct flight_hold *hold);
 bool flight_abandon(struct member *me, const struct flight_hold *hold);
 
+/*
+ * What the key's index word was when the leader began: a result replaces that,
+ * or nothing, and never what came in between.
+ */
+void flight_note_seen(struct member *me, const struct flight_hold *hold,
+    uint64_t word);
+uint64_t flight_seen(const struct segment *seg, uint32_t number);
+
 /* Holds as long as the committed flight is not superseded. */
 struct line_guard flight_guard(const struct segment *seg,
     const struct flight_hold *hold);
@@ -94,20 +106,33 @@ struct line_guard flight_guard(const struct segment *seg,
 void flight_finish(struct member *me, uint32_t number);
 
 /* Whether the hold's leader still leads. */
-bool flight_leads(const struct member *me, const struct flight_hold *hold);
+bool flight_leads(const struct segment *seg, const struct flight_hold *hold);
 
 /* Runs the lease anew.  False: another leads now. */
 bool flight_extend(struct member *me, const struct flight_hold *hold,
     uint64_t lease_ns);
 
-unsigned flight_waiters(const struct member *me,
-    const struct flight_hold *hold);
+/* How many wait for the flight now. */
+unsigned flight_waiters(const struct segment *seg, uint32_t number);
+
+/* How many have ever joined this flight. */
+unsigned flight_joined(const struct segment *seg, uint32_t number);
+
+/* The number of the flight that one would join for this hash, or NO_FLIGHT. */
+uint32_t flight_find(struct member *me, uint64_t hash);
 
 /*
  * Before the index changes: what is in flight for this hash is outdated and
  * will not be stored; nobody joins it any more.
  */
 void flight_supersede(struct member *me, uint64_t hash);
+
+/* The same for the flights of the hash that began before this one of ours. */
+void flight_supersede_older(struct member *me, uint64_t hash,
+    uint32_t number);
+
+/* Nobody joins what is in flight for this hash any more. */
+void flight_detach(struct member *me, uint64_t hash);
 
 /*
  * For reapers holding the dead slot's lock: gives up what it led or claimed.

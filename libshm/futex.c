@@ -49,7 +49,7 @@ futex_wait(const struct futex_word *words, unsigned count,
 		both[i].flags = FUTEX_32;
 	}
 	if (syscall(SYS_futex_waitv, both, 2, 0, &until, CLOCK_MONOTONIC) < 0 &&
-	    errno == ENOSYS)
+	    errno != EAGAIN && errno != EINTR && errno != ETIMEDOUT)
 		wait_one(&words[0], min_u64(deadline_ns, clock_ns() + BLIND_NS));
 }
 

@@ -73,10 +73,32 @@ grace_pin(struct member *me, uint64_t entry)
 	return -1;
 }
 
-void
-grace_unpin(struct member *me, int cell)
+bool
+grace_unpin(struct member *me, int cell, uint64_t entry)
 {
+	/* Another view's by now, if this one was copied and released twice. */
+	if (cell < 0 || cell >= (int)PINS ||
+	    load_relaxed(&me->slot->pins[cell]) != (entry & ENTRY_MASK))
+		return false;
 	store_release(&me->slot->pins[cell], 0); /* G4 */
+	return true;
+}
+
+/* Each revocation takes a lease, or frees memory that somebody waits for. */
+#define RETRIES_MAX 1000u
+
+bool
+grace_retry(struct member *me, unsigned n)
+{
+	count(me->slot, COUNT_RETRIES);
+	if (n < RETRIES_MAX)
+		return true;
+	segment_doubt(me->seg);
+	/* Nobody revokes an epoch that has not been. */
+	if (load_relaxed(&me->slot->revoked) >
+	    load_relaxed(&me->seg->header->epoch) + 1)
+		store_relaxed(&me->slot->revoked, 0);
+	return false;
 }
 
 uint64_t
@@ -222,8 +244,9 @@ bool
 grace_held(struct segment *seg, struct grace_target target)
 {
 	for (uint32_t i = 0; i < seg->geo.participant_count; i++)
-		if (awaits(seg, &seg->participants[i], target) ||
-		    pins(&seg->participants[i], target))
+		if ((awaits(seg, &seg->participants[i], target) ||
+			pins(&seg->participants[i], target)) &&
+		    !is_free(&seg->participants[i]))
 			return true;
 	return false;
 }

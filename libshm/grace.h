@@ -36,6 +36,12 @@ grace_exit(struct member *me)
 }
 
 /*
+ * A section was revoked and is begun again, for the nth time.  False: that
+ * cannot be; a scribbled epoch or `revoked` is put right where it can be.
+ */
+bool grace_retry(struct member *me, unsigned n);
+
+/*
  * Whether what this section has read so far can be trusted.  If not, drop it
  * all and begin again.  G3: a revoker stores `revoked`, runs the heavy
  * barrier, and only then is memory reused; so whoever read reused memory sees
@@ -54,7 +60,8 @@ grace_trusted(struct member *me)
  * The pin counts only if grace_trusted() says so afterwards.
  */
 int grace_pin(struct member *me, uint64_t entry);
-void grace_unpin(struct member *me, int cell);
+/* False: the cell does not hold this entry. */
+bool grace_unpin(struct member *me, int cell, uint64_t entry);
 
 /*
  * What is to be reused, said by the entries that must not be held any more:

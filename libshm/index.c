@@ -63,6 +63,40 @@ index_find(const struct segment *seg, const struct key *key,
 	return WORD_EMPTY;
 }
 
+static struct line *
+home_line(const struct segment *seg, uint64_t hash)
+{
+	return pair_of(seg, (uint32_t)(hash >> 32)) + home_of(hash);
+}
+
+void
+index_prefetch_line(const struct segment *seg, uint64_t hash)
+{
+	__builtin_prefetch(home_line(seg, hash));
+}
+
+/* Lines of the entry to bring near: header, key and a small value. */
+#define PREFETCH_LINES 4u
+
+void
+index_prefetch_entry(const struct segment *seg, uint64_t hash)
+{
+	struct line *line = home_line(seg, hash);
+	uint64_t wanted = WORD_LIVE | tag_of(hash);
+
+	for (unsigned i = 0; i < LINE_WORDS; i++) {
+		uint64_t word = load_relaxed(&line->words[i]); /* a guess */
+		const char *at = seg->data +
+		    (word & WORD_PLACE_MASK) * ENTRY_ALIGN;
+
+		if ((word & WORD_MATCH_MASK) != wanted)
+			continue;
+		for (unsigned l = 0; l < PREFETCH_LINES; l++)
+			__builtin_prefetch(at + l * CACHELINE);
+		return;
+	}
+}
+
 void
 index_touch(_Atomic uint64_t *at, uint64_t word)
 {
@@ -143,7 +177,7 @@ displace(struct member *me, const struct line_query *q)
 
 enum line_set
 index_link(struct member *me, const struct key *key, uint64_t entry,
-    bool replace, const struct line_guard *guard, uint64_t *old)
+    const uint64_t *expected, const struct line_guard *guard, uint64_t *old)
 {
 	struct same_key s;
 	struct line_query q = query(me->seg, key, &s);
@@ -151,7 +185,8 @@ index_link(struct member *me, const struct key *key, uint64_t entry,
 
 	/* Every turn gives one word of the pair free. */
 	for (;;) {
-		answer = line_set(me, &q, entry | q.tag, replace, guard, old);
+		answer = line_set(me, &q, entry | q.tag, expected, guard,
+		    old);
 		if (answer != LINE_FULL)
 			return answer;
 		displace(me, &q);
@@ -204,10 +239,18 @@ index_evict(struct segment *seg, uint64_t entry, uint32_t hash_high)
 	return false;
 }
 
-bool
-index_names(const struct segment *seg, uint64_t entry, uint32_t hash_high)
+void
+index_evict_block(struct segment *seg, uint32_t block)
 {
-	uint64_t word;
+	for (uint64_t l = 0; l < 2 * seg->geo.index_pairs; l++)
+		for (unsigned i = 0; i < LINE_WORDS; i++) {
+			_Atomic uint64_t *at = &seg->index[l].words[i];
+			uint64_t word = load_acquire(at); /* line.L1 */
 
-	return find_entry(seg, entry, hash_high, &word) != NULL;
+			/* Again while its freq changes, at most three times. */
+			while ((word & WORD_LIVE) != 0 &&
+			    entry_block(seg, word) == block &&
+			    !cas_word(at, word, WORD_EMPTY))
+				word = load_acquire(at);
+		}
 }

@@ -14,17 +14,25 @@
 uint64_t index_find(const struct segment *seg, const struct key *key,
     struct entry_view *view, _Atomic uint64_t **at);
 
+/*
+ * For many look-ups at once: brings the key's home line near, then the entry
+ * that is probably the key's.  The second in a read section.
+ */
+void index_prefetch_line(const struct segment *seg, uint64_t hash);
+void index_prefetch_entry(const struct segment *seg, uint64_t hash);
+
 /* Counts a hit in the word's freq, up to 3: then a hit writes nothing. */
 void index_touch(_Atomic uint64_t *at, uint64_t word);
 
 /*
  * Links an entry (entry_word() of it) as the key's, in a read section, by the
  * owner of the OPEN block that holds the entry.  A full pair gives up its
- * coldest entry.  *old: the word replaced, or EMPTY.  SET, EXISTS or GUARDED.
+ * coldest entry.  *old: the word replaced, or EMPTY.  expected, guard and
+ * answers as line_set(), but never LINE_FULL.
  */
 enum line_set index_link(struct member *me, const struct key *key,
-    uint64_t entry, bool replace, const struct line_guard *guard,
-    uint64_t *old);
+    uint64_t entry, const uint64_t *expected,
+    const struct line_guard *guard, uint64_t *old);
 
 /* line_remove() of the key, in a read section: the word taken, or EMPTY. */
 uint64_t index_unlink(struct member *me, const struct key *key);
@@ -35,8 +43,7 @@ uint64_t index_unlink(struct member *me, const struct key *key);
  */
 bool index_evict(struct segment *seg, uint64_t entry, uint32_t hash_high);
 
-/* Whether some word names this very entry. */
-bool index_names(const struct segment *seg, uint64_t entry,
-    uint32_t hash_high);
+/* The same for every entry of a block whose bytes are damaged: walks the index. */
+void index_evict_block(struct segment *seg, uint32_t block);
 
 #endif

@@ -20,6 +20,7 @@ static const struct {
 	{ "entry", sizeof(struct entry) },
 #endif
 	{ "large", sizeof(struct large) },
+	{ "extra", sizeof(struct extra) },
 };
 
 /* Offsets that sizes alone would not betray, and the shapes of words. */

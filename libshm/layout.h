@@ -2,7 +2,8 @@
 /*
  * The byte map of a segment: every structure that processes share.
  *
- *   header | participants | flight lines | flights | index lines | blocks | data
+ *   header | participants | flight lines | flights | tags | index lines |
+ *   blocks | data
  *
  * Only fixed-width integers; no pointers; zero-filled memory is a valid empty
  * segment but for the header.  At each field: W writes, R reads, O order,
@@ -15,7 +16,7 @@
 #include "base.h"
 
 #define LAYOUT_MAGIC 0x3165686361636d68ull /* "hmcache1" */
-#define LAYOUT_VERSION 1u
+#define LAYOUT_VERSION 2u
 #define LAYOUT_ENDIAN 0x01020304u
 
 /* Slot numbers are 12 bits wide in shared words. */
@@ -74,6 +75,7 @@ struct geometry {
 	uint64_t participants_at; /* distances from the segment's start */
 	uint64_t flight_lines_at;
 	uint64_t flights_at;
+	uint64_t tags_at;
 	uint64_t index_at;
 	uint64_t blocks_at;
 	uint64_t data_at;
@@ -81,13 +83,15 @@ struct geometry {
 	uint64_t value_max_bytes;
 	uint32_t flight_pairs;
 	uint32_t flight_count;
+	uint32_t tag_count;
+	uint32_t spare;
 	uint32_t block_shift;
 	uint32_t block_count;
 };
 
 /* -------------------------------------------------------------- header --- */
 
-#define LAYOUT_STRUCTS 8
+#define LAYOUT_STRUCTS 9
 
 /*
  * Written before the segment has a name, never after: no order needed.  An
@@ -122,15 +126,30 @@ struct header {
 	_Atomic uint64_t epoch; /* minus 1: a new segment is in epoch 1 */
 	unsigned char pad1[CACHELINE - 8];
 	/*
-	 * W, R: allocators.  Where to look for the next block: a hint, any
-	 * value is right, hence relaxed.
+	 * W, R: allocators, upwards only.  Where to look for the next block: a
+	 * hint, any value is right, hence relaxed.
 	 */
 	_Atomic uint64_t hand;
 	unsigned char pad2[CACHELINE - 8];
+	/*
+	 * Part of the hash's seed.  W: fetch_add by flush.  R: every call.
+	 * O: none: a call that overlaps a flush may come before or after it.
+	 * X: flushed or not.
+	 */
+	_Atomic uint64_t flushes;
+	/*
+	 * Counts invalidations of tags: see struct tag.  W: fetch_add.
+	 * R: whoever begins to make an entry with tags.  O: store.T1.
+	 * X: a number drawn and not used costs nothing.
+	 */
+	_Atomic uint64_t tag_clock;
+	/* The last fencing token of a lease.  W: fetch_add, relaxed: only unlike. */
+	_Atomic uint64_t lease_tokens;
+	unsigned char pad4[CACHELINE - 24];
 	/* W: whoever finds a word that cannot be.  R: stats.  A count: relaxed. */
 	_Atomic uint64_t doubtful;
 	unsigned char pad3[CACHELINE - 8];
-	unsigned char spare[PAGE_BYTES - 1024 - 3 * CACHELINE];
+	unsigned char spare[PAGE_BYTES - 1024 - 4 * CACHELINE];
 };
 static_assert(sizeof(struct header) == PAGE_BYTES, "the header is a page");
 
@@ -170,7 +189,9 @@ struct participant {
 	_Atomic uint32_t tid;
 	_Atomic uint32_t pid;
 	_Atomic uint64_t attached_ns;
-	unsigned char pad0[CACHELINE - 40];
+	/* Number of the PID namespace that tid and pid are of: life_probe(). */
+	_Atomic uint64_t pid_namespace;
+	unsigned char pad0[CACHELINE - 48];
 	/* ---- line 1: written by others */
 	/*
 	 * Epochs up to this one no longer protect the owner's reads.
@@ -259,11 +280,17 @@ struct flight {
 	 * grace_poll().  O: flight.W2.  X: meaningless before RESULT.
 	 */
 	_Atomic uint64_t result;
-	_Atomic uint64_t started_ns; /* for display; relaxed */
+	/* W: the claimant, before LEAD: tells older flights of a key from newer. */
+	_Atomic uint64_t started_ns;
 	/* Joins of this flight: gives each waiter its rank.  fetch_add, relaxed. */
 	_Atomic uint32_t joined;
 	_Atomic uint32_t key_bytes; /* for display; relaxed */
-	unsigned char spare[128 - 48];
+	/*
+	 * The key's index word before the computation: flight_note_seen().
+	 * W: the leader.  R: its reaper.  O: flight.W2.  X: an older one.
+	 */
+	_Atomic uint64_t seen;
+	unsigned char spare[128 - 56];
 };
 static_assert(sizeof(struct flight) == 128, "");
 
@@ -289,16 +316,18 @@ enum block_state {
 enum block_class {
 	BLOCK_LOG = 0,	 /* entries, one after the other */
 	BLOCK_PIECE = 1, /* a piece of a large value */
+	BLOCK_SIDE = 2,	 /* entries that are no values: errors, absence, passes */
 };
 
 struct block {
 	/* W: CAS as in block.c.  R: everyone.  O: block.M1, M2.  X: docs/design.md */
 	_Atomic uint64_t word;
 	/*
-	 * Bytes in use.  W: the owner while OPEN.  R: evictors, audits.
+	 * Lower half of the block's generation 32 | bytes in use 32; of another
+	 * generation: none.  W: the owner while OPEN.  R: evictors, audits.
 	 * O: block.M1.  X: what lies beyond is waste.
 	 */
-	_Atomic uint32_t used;
+	_Atomic uint64_t used;
 	/* PIECE: number plus 1 of the next piece.  W: owner while OPEN.
 	 * O: with the entry's link, line.L1.  X: orphaned with the value */
 	_Atomic uint32_t next;
@@ -308,9 +337,12 @@ struct block {
 	 * until there is one.  W: owner while OPEN.  O: block.M1. */
 	_Atomic uint64_t head;
 	_Atomic uint32_t head_hash; /* and the upper half of its key's hash */
-	_Atomic uint32_t spare32;
-	_Atomic uint64_t opened_ns; /* for display; relaxed */
-	unsigned char spare[16];
+	/*
+	 * Where the hand was when the block was opened: its age.  W: the owner.
+	 * R: evictors.  O: block.M1.  X: an older one.
+	 */
+	_Atomic uint64_t opened_at;
+	unsigned char spare[8];
 };
 static_assert(sizeof(struct block) == CACHELINE, "");
 
@@ -319,12 +351,16 @@ static_assert(sizeof(struct block) == CACHELINE, "");
  *   first word:   value_bytes 32 | key_bytes 16 | flags 8 | expiry, upper 8
  *   second word:  expiry, lower 32 | upper half of the key's hash 32
  *
- * then, if LARGE, struct large; then the key (unless KEY_AWAY), then the value
- * (unless LARGE).  Expiry is in ms since the segment's creation; 0: never.
+ * then, if LARGE, struct large; if EXTRA, struct extra and its tags; then the
+ * key (unless KEY_AWAY), then the value (unless LARGE).  Expiry is the end of
+ * freshness, in ms since the segment's creation; 0: never.
  * Written before the entry is linked, never after.  O: line.L1.
  */
 #define ENTRY_LARGE 1u
 #define ENTRY_KEY_AWAY 2u /* the key begins the first piece */
+#define ENTRY_EXTRA 4u
+#define ENTRY_KIND_SHIFT 3
+#define ENTRY_KIND_MASK (3u << ENTRY_KIND_SHIFT)
 #define ENTRY_EXPIRY_MAX ((1ull << 40) - 1)
 #define ENTRY_ALIGN 8u
 
@@ -340,6 +376,37 @@ struct large {
 	_Atomic uint32_t piece_count;
 };
 static_assert(sizeof(struct large) == 16, "");
+
+enum entry_kind {
+	KIND_VALUE = 0,
+	KIND_ERROR = 1,	 /* the value is struct failure, then its message */
+	KIND_ABSENT = 2, /* there is no such thing */
+	KIND_PASS = 3,	 /* cannot be shared: the value is its fan-out, 32 bits */
+};
+
+/* What only some entries need. */
+struct extra {
+	_Atomic uint32_t grace_ms;
+	_Atomic uint32_t keep_ms;
+	_Atomic uint32_t cost_us; /* of the computation */
+	_Atomic uint32_t tag_count;
+	/* tag_clock when its making began. */
+	_Atomic uint64_t tag_clock;
+	/* Numbers of tags follow, 32 bits each, rounded up to 8 bytes. */
+};
+static_assert(sizeof(struct extra) == 24, "");
+
+#define ENTRY_TAGS_MAX 8u
+
+/* Every tag whose name hashes here. */
+struct tag {
+	/*
+	 * tag_clock at the last invalidation.  W: upwards only, CAS.
+	 * R: readers of entries with this tag.  O: store.T1.
+	 * X: invalidated or not.
+	 */
+	_Atomic uint64_t invalidated;
+};
 
 /* What this build's layout is: sizes in order, and a hash over all of it. */
 void layout_describe(uint32_t struct_bytes[LAYOUT_STRUCTS], uint64_t *hash);

@@ -25,6 +25,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -175,9 +176,15 @@ life_take(struct segment *seg, struct participant *slot, struct life *life)
 	int r;
 
 	(void)seg;
-	/* Relaxed: a guess; trylock decides. */
-	if (!word_takeable(load_relaxed(&slot->life.futex)))
+	uint32_t word = load_relaxed(&slot->life.futex); /* trylock decides */
+
+	if (!word_takeable(word))
 		return LIFE_HELD;
+	/* Nobody's, but not free: libc knows only the owner's death. */
+	if (word != 0 && !life_word_dead(word))
+		(void)atomic_compare_exchange_strong_explicit(
+		    &slot->life.futex, &word, FUTEX_OWNER_DIED,
+		    memory_order_acq_rel, memory_order_relaxed);
 	if (!alias_map(slot, life))
 		return LIFE_ERROR;
 	r = pthread_mutex_trylock(mutex_of(life));
@@ -239,4 +246,27 @@ life_arm(struct participant *slot)
 			return word | FUTEX_WAITERS;
 	}
 	return 0;
+}
+
+uint64_t
+life_namespace(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
+void
+life_probe(struct participant *slot, uint64_t pid_namespace)
+{
+	uint32_t word = load_acquire(&slot->life.futex); /* F1 */
+	uint32_t tid = load_acquire(&slot->tid);	 /* F2 */
+
+	if (pid_namespace == 0 || (word & FUTEX_TID_MASK) != tid || tid == 0 ||
+	    load_relaxed(&slot->pid_namespace) != pid_namespace ||
+	    syscall(SYS_tgkill, (pid_t)load_relaxed(&slot->pid), (pid_t)tid,
+		0) == 0 || errno != ESRCH)
+		return;
+	(void)atomic_compare_exchange_strong_explicit(&slot->life.futex, &word,
+	    FUTEX_OWNER_DIED, memory_order_acq_rel, memory_order_relaxed);
 }

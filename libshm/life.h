@@ -56,6 +56,16 @@ bool life_word_dead(uint32_t word);
  */
 bool life_alive(struct participant *slot, uint64_t incarnation);
 
+/* The calling process's PID namespace; 0: not known. */
+uint64_t life_namespace(void);
+
+/*
+ * Says of a slot that its owner is dead if the kernel did not: a thread that is
+ * not the main one and calls exec takes another TID first, and its death is
+ * not noted.  Asks whether the thread still exists, in its own namespace only.
+ */
+void life_probe(struct participant *slot, uint64_t pid_namespace);
+
 /*
  * Asks the kernel to wake a sleeper on the life word when its holder dies.
  * Returns the value to sleep on; 0 if the holder is gone already.

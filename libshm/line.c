@@ -234,7 +234,7 @@ replace_word(struct setter *s, _Atomic uint64_t *at, uint64_t old,
 
 enum line_set
 line_set(struct member *me, const struct line_query *q, uint64_t live,
-    bool replace, const struct line_guard *guard, uint64_t *old)
+    const uint64_t *expected, const struct line_guard *guard, uint64_t *old)
 {
 	struct setter s = { .me = me, .q = q, .guard = guard };
 	enum line_set answer = LINE_SET;
@@ -247,8 +247,9 @@ line_set(struct member *me, const struct line_query *q, uint64_t live,
 			*old = WORD_EMPTY; /* linked by whom we repair after */
 			return LINE_SET;
 		}
-		if (*old != WORD_EMPTY && !replace)
-			return LINE_EXISTS;
+		if (expected != NULL && WORD_FREE_OF_FREQ(*old) !=
+		    WORD_FREE_OF_FREQ(*expected))
+			return LINE_OTHER;
 		done = *old != WORD_EMPTY ?
 		    replace_word(&s, at, *old, live, &answer) :
 		    insert(&s, live, &answer);

@@ -27,7 +27,7 @@ struct line_guard {
 
 enum line_set {
 	LINE_SET,     /* the word is LIVE; *old is what it replaced, or EMPTY */
-	LINE_EXISTS,  /* not replaced, as asked; *old is what is there */
+	LINE_OTHER,   /* not what was expected; *old is what is there */
 	LINE_GUARDED, /* the guard did not hold; nothing changed */
 	LINE_FULL,    /* no EMPTY word; give one up and try again */
 };
@@ -42,11 +42,12 @@ line_word(struct line *pair, unsigned i)
 uint64_t line_find(const struct line_query *q, _Atomic uint64_t **at);
 
 /*
- * Makes `live` the key's word.  If there is one, replaces it, or if !replace
- * answers LINE_EXISTS.  Lock-free; a kill leaves a TENT that others may kill.
+ * Makes `live` the key's word, whatever it was; or only if it was *expected
+ * (EMPTY: if there was none; freq does not count), else answers LINE_OTHER.
+ * Lock-free; a kill leaves a TENT that others may kill.
  */
 enum line_set line_set(struct member *me, const struct line_query *q,
-    uint64_t live, bool replace, const struct line_guard *guard,
+    uint64_t live, const uint64_t *expected, const struct line_guard *guard,
     uint64_t *old);
 
 /*

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Numbers, never reused: a TID would be. */
@@ -155,16 +156,24 @@ members_current(struct members *table)
 	return recall(table);
 }
 
+/* From private facts only: what the segment says of it may be a scribble. */
+static bool
+thread_has_ended(const struct member *m)
+{
+	uint32_t tid = load_relaxed(&m->tid); /* R2 */
+
+	return tid != 0 && syscall(SYS_tgkill, getpid(), (pid_t)tid, 0) < 0 &&
+	    errno == ESRCH;
+}
+
 /* Its thread left it, has ended, or stayed in the parent: free to reuse. */
 static bool
-is_abandoned(struct members *table, struct member *m, uint64_t hold,
-    uint64_t family)
+is_abandoned(const struct member *m, uint64_t hold, uint64_t family)
 {
 	if (!is_settled(hold))
 		return hold != hold_claimed(family);
 	return load_relaxed(&m->family) != family || /* R2 */
-	    !life_alive(&table->seg->participants[(hold & 0xffff) - 1],
-		hold >> 16);
+	    thread_has_ended(m);
 }
 
 /* What an ended thread of this process has left mapped. */
@@ -181,13 +190,15 @@ member_reset(struct member *m, struct segment *seg, uint64_t family)
 {
 	m->seg = seg;
 	m->slot = NULL;
-	m->open_block = NO_BLOCK;
+	m->log.block = NO_BLOCK;
+	m->side.block = NO_BLOCK;
 	m->spare_block = NO_BLOCK;
 	m->last_flight = NO_FLIGHT;
 	m->epoch = 0;
 	m->views = 0;
 	m->leads = 0;
 	store_relaxed(&m->thread, thread_number()); /* R2 publishes */
+	store_relaxed(&m->tid, (uint32_t)syscall(SYS_gettid));
 	store_relaxed(&m->family, family);	    /* R2 publishes */
 }
 
@@ -198,7 +209,7 @@ reuse_member(struct members *table, uint64_t family)
 	     m = next_member(m)) {
 		uint64_t hold = load_acquire(&m->hold); /* R2 */
 
-		if (is_abandoned(table, m, hold, family) &&
+		if (is_abandoned(m, hold, family) &&
 		    cas_word(&m->hold, hold, hold_claimed(family))) { /* R1 */
 			drop_alias(m, family);
 			return m;
@@ -242,6 +253,7 @@ members_settle(struct members *table, struct member *m, uint32_t index)
 	m->slot = &table->seg->participants[index];
 	m->index = index;
 	m->incarnation = load_relaxed(&m->slot->incarnation); /* our own store */
+	store_relaxed(&m->slot->pid_namespace, life_namespace()); /* F2 below */
 	store_relaxed(&m->slot->pid, (uint32_t)getpid());     /* display */
 	store_relaxed(&m->slot->attached_ns, clock_ns());     /* display */
 	store_release(&m->hold, hold_settled(index, m->incarnation)); /* R2 */
@@ -280,6 +292,9 @@ members_fini(struct members *table)
 
 	for (; m != NULL; m = next) {
 		next = next_member(m);
+		if (is_settled(load_acquire(&m->hold)) && /* R2 */
+		    thread_has_ended(m))
+			drop_alias(m, load_relaxed(table->family));
 		table->options->release(m, table->options->heap_arg);
 	}
 	munmap(table->family, PAGE_BYTES);

@@ -18,6 +18,13 @@
 #define NO_BLOCK UINT32_MAX
 #define NO_FLIGHT UINT32_MAX
 
+/* Where its owner appends to an OPEN block.  Private. */
+struct tail {
+	uint32_t block; /* NO_BLOCK: nowhere yet */
+	uint32_t used;	/* bytes */
+	uint64_t generation;
+};
+
 /* Private; used by one thread at a time, but for the shared fields. */
 struct member {
 	struct cds_lfs_node node;
@@ -33,14 +40,14 @@ struct member {
 	/* Written while it is being taken, read after `hold`. */
 	_Atomic uint64_t thread;
 	_Atomic uint64_t family; /* fork generation */
+	_Atomic uint32_t tid;
 	struct life life;
 
 	struct segment *seg;
 	struct participant *slot;
 	uint32_t index;	      /* of the slot */
-	uint32_t open_block;  /* where we append; NO_BLOCK */
-	uint32_t open_used;   /* bytes of it */
-	uint64_t open_generation;
+	struct tail log;      /* of values */
+	struct tail side;     /* of what is none: BLOCK_SIDE */
 	uint32_t spare_block; /* an OPEN PIECE block kept for the next fill */
 	uint32_t last_flight; /* the record to try first */
 	uint64_t incarnation; /* of the slot, while it is ours */

@@ -28,7 +28,7 @@ link_result(struct member *me, const struct flight_hold *hold)
 	struct line_guard guard = flight_guard(me->seg, hold);
 	struct entry_view view;
 	bool superseded;
-	uint64_t entry = flight_result(me, hold, &superseded), old;
+	uint64_t entry = flight_result(me, hold, &superseded), old, seen;
 	struct key key;
 
 	if (entry == 0 || !entry_read(me->seg, entry, &view) ||
@@ -36,10 +36,13 @@ link_result(struct member *me, const struct flight_hold *hold)
 		return;
 	key.bytes = view.key;
 	key.size = view.key_bytes;
-	/* The entry holds the upper half only. */
-	key.hash = entry_hash(me->seg, key.bytes, key.size);
+	/* Not computed: the seed may have changed since, by a flush. */
+	key.hash = load_relaxed(&me->seg->flights[hold->number].hash); /* W3 */
+	seen = flight_seen(me->seg, hold->number);
 	grace_enter(me);
-	(void)index_link(me, &key, entry, true, &guard, &old);
+	if (index_link(me, &key, entry, &seen, &guard, &old) == LINE_OTHER &&
+	    old == WORD_EMPTY && seen != WORD_EMPTY)
+		(void)index_link(me, &key, entry, &old, &guard, &old);
 	grace_exit(me);
 	TESTPOINT("recover_linked");
 }
@@ -96,6 +99,7 @@ recover_reap(struct member *me, uint32_t index)
 	struct life life;
 	enum life_taken taken;
 
+	life_probe(slot, load_relaxed(&me->slot->pid_namespace)); /* our own */
 	/* Acquire, life.F1; a guess that life_take() verifies. */
 	if (!life_word_dead(load_acquire(&slot->life.futex)))
 		return false;

@@ -6,7 +6,7 @@
  * unnamed file and then links it to its name; link(2) is atomic and never
  * replaces, so of two creators one wins and the other attaches.
  * Progress: system calls only.  A kill leaves an unnamed file, which the
- * kernel removes, or on file systems without O_TMPFILE a file PATH.tmp-PID.
+ * kernel removes, or on file systems without O_TMPFILE a file PATH.tmp-...
  */
 #include "segment.h"
 
@@ -166,6 +166,7 @@ segment_locate(struct segment *seg, char *base, const struct header_fixed *h)
 	    (struct participant *)(void *)(base + g->participants_at);
 	seg->flight_lines = (struct line *)(void *)(base + g->flight_lines_at);
 	seg->flights = (struct flight *)(void *)(base + g->flights_at);
+	seg->tags = (struct tag *)(void *)(base + g->tags_at);
 	seg->index = (struct line *)(void *)(base + g->index_at);
 	seg->blocks = (struct block *)(void *)(base + g->blocks_at);
 	seg->data = base + g->data_at;
@@ -405,7 +406,8 @@ open_unnamed(const char *path, uint32_t mode)
 static int
 open_temporary(const char *path, char name[PATH_BYTES], uint32_t mode)
 {
-	(void)snprintf(name, PATH_BYTES, "%s.tmp-%ld", path, (long)getpid());
+	(void)snprintf(name, PATH_BYTES, "%s.tmp-%ld-%llx", path, (long)getpid(),
+	    (unsigned long long)clock_ns());
 	return open(name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC,
 	    mode);
 }

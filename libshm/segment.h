@@ -17,6 +17,7 @@ struct segment {
 	struct participant *participants;
 	struct line *flight_lines;
 	struct flight *flights;
+	struct tag *tags;
 	struct line *index;
 	struct block *blocks;
 	char *data;

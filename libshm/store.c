@@ -1,260 +1,495 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * get, view, put, delete, invalidate.
+ * put and everything that stores under a condition, delete, tags, flush.
  *
- * Reads are sections of grace.h: nothing shared is written on a hit but the
- * reader's own slot and, at most three times, the entry's freq.
+ * A conditional store reads the key's index word, writes a whole new entry, and
+ * links it by a CAS that expects that very word: read, add, replace, compare and
+ * swap, touch and counting are one loop (update()).
+ *
+ * Edges
+ * T1  Invalidating a tag: tag_clock is drawn (fetch_add), then stored in the tag
+ *     (release).  Making an entry: tag_clock is read (acquire) before what the
+ *     value is made from; readers compare (acquire).  An entry whose clock is
+ *     older than the tag's may have been made from what was invalidated.
+ *
+ * Progress: lock-free.  A kill leaves the old entry or the new one.
  */
 #include "store.h"
 
+#include "clock.h"
 #include "counters.h"
 #include "evict.h"
 #include "flight.h"
 #include "grace.h"
+#include "hash.h"
 #include "index.h"
+#include "read.h"
 #include "testpoint.h"
 #include "value.h"
 #include "view.h"
 
 #include <string.h>
 
-/* Larger copies pin their block instead of holding up a grace period. */
-#define COPY_IN_SECTION_MAX (64u << 10)
+/* ----------------------------------------------------------------- terms -- */
 
-/* ----------------------------------------------------------------- reads -- */
-
-/* In a section: the key's live entry; EMPTY if there is none or it expired. */
-static uint64_t
-find_fresh(struct member *me, const struct key *key,
-    struct entry_view *bounds, _Atomic uint64_t **at)
+uint64_t
+store_tag_clock(const struct segment *seg)
 {
-	uint64_t word = index_find(me->seg, key, bounds, at);
-
-	if (word != WORD_EMPTY && unlikely(entry_expired(me->seg, bounds)))
-		return WORD_EMPTY;
-	return word;
+	return load_acquire(&seg->header->tag_clock); /* T1 */
 }
 
-static void
-begin_again(struct member *me)
+static uint32_t
+tag_number(const struct segment *seg, const char *name)
 {
-	grace_exit(me);
-	count(me->slot, COUNT_RETRIES);
+	uint64_t hash = hash_bytes(name, strlen(name), seg->seed);
+
+	return (uint32_t)((hash >> 32) * seg->geo.tag_count >> 32);
 }
 
-enum shmc_status
-store_view(struct shmc *cache, struct member *me, const struct key *key,
-    struct shmc_view *view)
+uint64_t
+store_jitter(uint64_t ttl_ms, uint32_t percent)
 {
-	/* Again only after a revocation, each of which frees memory. */
-	for (;;) {
-		struct entry_view bounds;
-		_Atomic uint64_t *at;
-		uint64_t word;
-		bool opened = false;
+	static _Thread_local uint64_t state;
+	uint64_t range = ttl_ms / 100 * percent + ttl_ms % 100 * percent / 100;
 
-		grace_enter(me);
-		word = find_fresh(me, key, &bounds, &at);
-		if (word != WORD_EMPTY)
-			opened = view_open(cache, me, word, &bounds, view);
-		if (unlikely(!grace_trusted(me))) {
-			if (opened)
-				shmc_view_release(view);
-			begin_again(me);
-			continue;
-		}
-		if (word != WORD_EMPTY)
-			index_touch(at, word);
-		grace_exit(me);
-		if (word == WORD_EMPTY)
-			return SHMC_MISS;
-		return opened ? SHMC_OK : SHMC_BUSY;
-	}
+	/* xorshift64 (Marsaglia 2003): spread, not secrecy. */
+	if (state == 0)
+		state = clock_ns() | 1;
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return ttl_ms - range + state % (2 * range + 1);
 }
 
-/* Copies out through a view: large values, and readers once revoked. */
-static enum shmc_status
-get_by_view(struct shmc *cache, struct member *me, const struct key *key,
-    void *buffer, size_t buffer_bytes, size_t *value_bytes)
-{
-	struct shmc_view view;
-	enum shmc_status status = store_view(cache, me, key, &view);
-
-	if (status != SHMC_OK)
-		return status;
-	*value_bytes = view.size_bytes;
-	if (view.size_bytes > buffer_bytes)
-		status = SHMC_TRUNCATED;
-	else
-		(void)shmc_view_copy(&view, buffer, buffer_bytes);
-	shmc_view_release(&view);
-	return status;
-}
-
-/*
- * One section.  False: what it saw cannot be trusted, or is too large for a
- * section.
- */
 static bool
-get_in_section(struct member *me, const struct key *key, void *buffer,
-    size_t buffer_bytes, size_t *value_bytes, enum shmc_status *status)
+terms_are_legal(const struct shmc_terms *t)
 {
-	struct entry_view bounds;
-	_Atomic uint64_t *at;
-	uint64_t word;
-	bool trusted;
-
-	grace_enter(me);
-	word = find_fresh(me, key, &bounds, &at);
-	*status = SHMC_MISS;
-	if (likely(word != WORD_EMPTY)) {
-		if (unlikely(bounds.value == NULL ||
-		    bounds.value_bytes > COPY_IN_SECTION_MAX)) {
-			grace_exit(me);
+	if (t->struct_bytes != sizeof *t || t->jitter_percent > 50 ||
+	    t->tag_count > SHMC_TAGS_MAX || t->grace_ms > UINT32_MAX ||
+	    t->keep_ms > UINT32_MAX || (t->tag_count > 0 && t->tags == NULL))
+		return false;
+	for (uint32_t i = 0; i < t->tag_count; i++)
+		if (t->tags[i] == NULL)
 			return false;
-		}
-		*value_bytes = bounds.value_bytes;
-		*status = SHMC_TRUNCATED;
-		if (likely(bounds.value_bytes <= buffer_bytes)) {
-			memcpy(buffer, bounds.value, bounds.value_bytes);
-			*status = SHMC_OK;
-		}
-		index_touch(at, word);
-	}
-	trusted = grace_trusted(me);
-	grace_exit(me);
-	if (unlikely(!trusted))
-		count(me->slot, COUNT_RETRIES);
-	return trusted;
+	return true;
 }
 
 enum shmc_status
-shmc_get(struct shmc *cache, const void *key, size_t key_bytes,
-    void *buffer, size_t buffer_bytes, size_t *value_bytes)
+store_terms(const struct segment *seg, const struct shmc_terms *given,
+    uint64_t ttl_ms, uint64_t tag_clock, struct entry_terms *terms)
 {
-	enum shmc_status status;
-	struct member *me;
-	struct key k;
-	char none;
-
-	if (unlikely(value_bytes == NULL ||
-	    (buffer == NULL && buffer_bytes > 0)))
-		return SHMC_INVALID;
-	status = cache_key(cache, key, key_bytes, &k);
-	if (unlikely(status != SHMC_OK))
-		return status;
-	me = cache_member(cache);
-	if (unlikely(me == NULL))
-		return SHMC_BUSY;
-	if (buffer == NULL)
-		buffer = &none;
-	if (unlikely(!get_in_section(me, &k, buffer, buffer_bytes,
-		value_bytes, &status)))
-		status = get_by_view(cache, me, &k, buffer, buffer_bytes,
-		    value_bytes);
-	count(me->slot, status == SHMC_MISS ? COUNT_MISSES : COUNT_HITS);
-	return status;
-}
-
-enum shmc_status
-shmc_view(struct shmc *cache, const void *key, size_t key_bytes,
-    struct shmc_view *view)
-{
-	enum shmc_status status;
-	struct member *me;
-	struct key k;
-
-	if (view == NULL)
-		return SHMC_INVALID;
-	memset(view, 0, sizeof *view);
-	status = cache_key(cache, key, key_bytes, &k);
-	if (status != SHMC_OK)
-		return status;
-	me = cache_member(cache);
-	if (me == NULL)
-		return SHMC_BUSY;
-	status = store_view(cache, me, &k, view);
-	if (status == SHMC_OK) {
-		view->role = SHMC_ROLE_HIT;
-		count(me->slot, COUNT_HITS);
-	} else if (status == SHMC_MISS) {
-		count(me->slot, COUNT_MISSES);
+	memset(terms, 0, sizeof *terms);
+	if (given == NULL) {
+		terms->expiry_ms = cache_expiry(seg, ttl_ms);
+		return SHMC_OK;
 	}
-	return status;
+	if (!terms_are_legal(given))
+		return SHMC_INVALID;
+	terms->expiry_ms = cache_expiry(seg,
+	    store_jitter(ttl_ms, given->jitter_percent));
+	terms->grace_ms = (uint32_t)given->grace_ms;
+	terms->keep_ms = (uint32_t)given->keep_ms;
+	terms->tag_clock = tag_clock;
+	terms->tag_count = given->tag_count;
+	for (uint32_t i = 0; i < given->tag_count; i++)
+		terms->tags[i] = tag_number(seg, given->tags[i]);
+	return SHMC_OK;
 }
 
-/* ---------------------------------------------------------------- writes -- */
+/* ------------------------------------------------------------------ link -- */
 
-bool
+enum line_set
 store_link(struct member *me, const struct key *key, uint64_t entry,
-    const struct line_guard *guard)
+    const uint64_t *expected, const struct line_guard *guard)
 {
 	uint64_t old = WORD_EMPTY;
 	enum line_set set;
 
 	grace_enter(me);
-	set = index_link(me, key, entry, true, guard, &old);
+	set = index_link(me, key, entry, expected, guard, &old);
 	if (set == LINE_SET && old != WORD_EMPTY)
 		evict_pieces(me, old);
 	grace_exit(me);
 	TESTPOINT("store_linked");
-	return set == LINE_SET;
+	return set;
+}
+
+bool
+store_link_result(struct member *me, const struct key *key, uint64_t entry,
+    uint64_t seen, const struct line_guard *guard)
+{
+	static const uint64_t nothing = WORD_EMPTY;
+
+	/* What was seen may have been evicted since. */
+	return store_link(me, key, entry, &seen, guard) == LINE_SET ||
+	    (seen != WORD_EMPTY &&
+		store_link(me, key, entry, &nothing, guard) == LINE_SET);
+}
+
+/* One write: what its steps share. */
+struct write {
+	struct shmc *cache;
+	struct member *me;
+	struct key key;
+	uint64_t tag_clock;
+};
+
+static enum shmc_status
+write_begin(struct write *w, struct shmc *cache, const void *key,
+    size_t key_bytes)
+{
+	enum shmc_status status = cache_key(cache, key, key_bytes, &w->key);
+
+	if (status != SHMC_OK)
+		return status;
+	w->cache = cache;
+	w->me = cache_member(cache);
+	if (w->me == NULL)
+		return SHMC_BUSY;
+	w->tag_clock = store_tag_clock(&cache->seg);
+	return SHMC_OK;
+}
+
+/*
+ * Writes an entry and links it if the key's word is *expected (NULL: whatever it
+ * is).  SHMC_OTHER: it is not.
+ */
+static enum shmc_status
+write_entry(struct write *w, const void *value, size_t value_bytes,
+    const struct entry_terms *terms, const uint64_t *expected)
+{
+	struct draft draft = { 0 };
+	struct member *me = w->me;
+	enum shmc_status status;
+	enum line_set set;
+	uint64_t entry;
+
+	status = value_write(me, &draft, &w->key, value, value_bytes, terms,
+	    &entry);
+	if (status != SHMC_OK) {
+		if (status == SHMC_NO_MEMORY)
+			count(me->slot, COUNT_REFUSED);
+		return status;
+	}
+	flight_supersede(me, w->key.hash);
+	set = store_link(me, &w->key, entry, expected, NULL);
+	if (set != LINE_SET) {
+		value_drop(me, &draft);
+		return SHMC_OTHER;
+	}
+	value_settle(me, &draft);
+	count(me->slot, COUNT_PUTS);
+	return SHMC_OK;
 }
 
 enum shmc_status
 shmc_put(struct shmc *cache, const void *key, size_t key_bytes,
     const void *value, size_t value_bytes, uint64_t ttl_ms)
 {
-	struct draft draft = { 0 };
+	struct entry_terms terms;
+	struct write w;
 	enum shmc_status status;
-	struct member *me;
-	struct key k;
-	uint64_t entry;
 
 	if (value == NULL && value_bytes > 0)
 		return SHMC_INVALID;
-	status = cache_key(cache, key, key_bytes, &k);
+	status = write_begin(&w, cache, key, key_bytes);
+	if (status == SHMC_OK)
+		status = store_terms(&cache->seg, NULL, ttl_ms, 0, &terms);
 	if (status != SHMC_OK)
 		return status;
-	me = cache_member(cache);
-	if (me == NULL)
-		return SHMC_BUSY;
-	status = value_write(me, &draft, &k, value, value_bytes,
-	    cache_expiry(me->seg, ttl_ms), &entry);
-	if (status != SHMC_OK) {
-		if (status == SHMC_NO_MEMORY)
-			count(me->slot, COUNT_REFUSED);
+	return write_entry(&w, value, value_bytes, &terms, NULL);
+}
+
+/* ------------------------------------------------------------ conditions -- */
+
+/* What an update makes of the key's present value. */
+struct change {
+	const void *value;
+	size_t value_bytes;
+	struct entry_terms terms;
+};
+
+/*
+ * Fills *change; old is NULL and found->word EMPTY if nothing is there that
+ * counts.  SHMC_OK: store it; anything else: the update ends with that.
+ */
+typedef enum shmc_status decider(struct write *w, struct shmc_view *old,
+    const struct found *found, struct change *change, void *arg);
+
+/* One attempt.  SHMC_OTHER with *again: the key changed meanwhile. */
+static enum shmc_status
+attempt(struct write *w, decider *decide, void *arg, bool *again)
+{
+	struct change change = { 0 };
+	struct found found = { .age = AGE_OVER };
+	struct shmc_view view = { 0 };
+	enum shmc_status status;
+	bool there;
+
+	status = read_find(w->cache, w->me, &w->key, &view, &found);
+	if (status == SHMC_BUSY)
 		return status;
+	there = status == SHMC_OK && found.kind == KIND_VALUE &&
+	    (found.age == AGE_FRESH || found.age == AGE_STALE);
+	status = decide(w, there ? &view : NULL, &found, &change, arg);
+	if (status == SHMC_OK) {
+		status = write_entry(w, change.value, change.value_bytes,
+		    &change.terms, &found.word);
+		*again = status == SHMC_OTHER;
 	}
-	flight_supersede(me, k.hash);
-	(void)store_link(me, &k, entry, NULL); /* no guard, always set */
-	value_settle(me, &draft);
-	count(me->slot, COUNT_PUTS);
-	return SHMC_OK;
+	shmc_view_release(&view);
+	return status;
+}
+
+/*
+ * What is there, seen and replaced as one.  An entry that has expired, or is no
+ * value, is replaced as if it were not there, and must not change either.
+ */
+static enum shmc_status
+update(struct write *w, decider *decide, void *arg)
+{
+	enum shmc_status status;
+	bool again;
+
+	/* Each turn after the first is somebody else's success. */
+	do {
+		again = false;
+		status = attempt(w, decide, arg, &again);
+	} while (again);
+	return status;
+}
+
+struct store {
+	const void *value;
+	size_t value_bytes;
+	const struct shmc_terms *terms;
+	enum shmc_if condition;
+	uint64_t version;
+};
+
+static bool
+condition_holds(const struct store *s, const struct shmc_view *old)
+{
+	switch (s->condition) {
+	case SHMC_IF_ABSENT:
+		return old == NULL;
+	case SHMC_IF_PRESENT:
+		return old != NULL;
+	case SHMC_IF_VERSION:
+		return old != NULL && old->version == s->version;
+	case SHMC_ALWAYS:
+		break;
+	}
+	return true;
 }
 
 static enum shmc_status
-remove_key(struct shmc *cache, const void *bytes, size_t size)
+decide_store(struct write *w, struct shmc_view *old,
+    const struct found *found, struct change *change, void *arg)
 {
-	struct member *me;
-	struct key k;
-	uint64_t old;
-	enum shmc_status status = cache_key(cache, bytes, size, &k);
+	const struct store *s = arg;
 
+	(void)found;
+	if (!condition_holds(s, old))
+		return SHMC_OTHER;
+	change->value = s->value;
+	change->value_bytes = s->value_bytes;
+	return store_terms(w->me->seg, s->terms,
+	    s->terms != NULL ? s->terms->ttl_ms : 0, w->tag_clock,
+	    &change->terms);
+}
+
+enum shmc_status
+shmc_store(struct shmc *cache, const void *key, size_t key_bytes,
+    const void *value, size_t value_bytes, const struct shmc_terms *terms,
+    enum shmc_if condition, uint64_t version)
+{
+	struct store s = { value, value_bytes, terms, condition, version };
+	struct entry_terms checked;
+	enum shmc_status status;
+	struct write w;
+
+	if ((value == NULL && value_bytes > 0) ||
+	    (unsigned)condition > SHMC_IF_VERSION)
+		return SHMC_INVALID;
+	status = write_begin(&w, cache, key, key_bytes);
+	if (status == SHMC_OK)
+		status = store_terms(&cache->seg, terms,
+		    terms != NULL ? terms->ttl_ms : 0, w.tag_clock, &checked);
 	if (status != SHMC_OK)
 		return status;
-	me = cache_member(cache);
-	if (me == NULL)
-		return SHMC_BUSY;
-	flight_supersede(me, k.hash);
-	grace_enter(me);
-	old = index_unlink(me, &k);
+	if (condition == SHMC_ALWAYS)
+		return write_entry(&w, value, value_bytes, &checked, NULL);
+	return update(&w, decide_store, &s);
+}
+
+struct user_update {
+	shmc_updater *updater;
+	void *arg;
+	const struct shmc_terms *terms;
+};
+
+static enum shmc_status
+decide_user(struct write *w, struct shmc_view *old,
+    const struct found *found, struct change *change, void *arg)
+{
+	const struct user_update *u = arg;
+
+	(void)found;
+	if (!u->updater(old, &change->value, &change->value_bytes, u->arg))
+		return SHMC_OTHER;
+	if (change->value == NULL && change->value_bytes > 0)
+		return SHMC_INVALID;
+	return store_terms(w->me->seg, u->terms,
+	    u->terms != NULL ? u->terms->ttl_ms : 0, w->tag_clock,
+	    &change->terms);
+}
+
+enum shmc_status
+shmc_update(struct shmc *cache, const void *key, size_t key_bytes,
+    shmc_updater *updater, void *arg, const struct shmc_terms *terms)
+{
+	struct user_update u = { updater, arg, terms };
+	enum shmc_status status;
+	struct write w;
+
+	if (updater == NULL)
+		return SHMC_INVALID;
+	status = write_begin(&w, cache, key, key_bytes);
+	return status == SHMC_OK ? update(&w, decide_user, &u) : status;
+}
+
+/* The old entry's terms, for what only changes its value or its ttl. */
+static void
+keep_terms(struct write *w, const struct found *found,
+    struct entry_terms *terms)
+{
+	struct entry_view bounds;
+
+	/* Pinned by the view of it. */
+	if (entry_read(w->me->seg, found->word, &bounds))
+		entry_terms_of(&bounds, terms);
+}
+
+struct increment {
+	int64_t delta;
+	int64_t initial;
+	uint64_t ttl_ms;
+	int64_t sum;
+};
+
+static enum shmc_status
+decide_increment(struct write *w, struct shmc_view *old,
+    const struct found *found, struct change *change, void *arg)
+{
+	struct increment *i = arg;
+	int64_t value;
+
+	change->value = &i->sum;
+	change->value_bytes = sizeof i->sum;
+	if (old == NULL) {
+		i->sum = i->initial;
+		return store_terms(w->me->seg, NULL, i->ttl_ms, 0,
+		    &change->terms);
+	}
+	if (old->size_bytes != sizeof value)
+		return SHMC_INVALID;
+	memcpy(&value, old->data, sizeof value);
+	/* Unsigned, which wraps where signed would be undefined. */
+	i->sum = (int64_t)((uint64_t)value + (uint64_t)i->delta);
+	keep_terms(w, found, &change->terms);
+	return SHMC_OK;
+}
+
+enum shmc_status
+shmc_incr(struct shmc *cache, const void *key, size_t key_bytes,
+    int64_t delta, int64_t initial, uint64_t ttl_ms, int64_t *result)
+{
+	struct increment i = { delta, initial, ttl_ms, 0 };
+	enum shmc_status status;
+	struct write w;
+
+	status = write_begin(&w, cache, key, key_bytes);
+	if (status != SHMC_OK)
+		return status;
+	status = update(&w, decide_increment, &i);
+	if (status == SHMC_INVALID)
+		status = SHMC_OTHER; /* no counter */
+	if (status == SHMC_OK && result != NULL)
+		*result = i.sum;
+	return status;
+}
+
+/* ----------------------------------------------------------------- touch -- */
+
+struct touch {
+	uint64_t ttl_ms;
+	void *copy; /* of a value in pieces; NULL */
+};
+
+static enum shmc_status
+decide_touch(struct write *w, struct shmc_view *old,
+    const struct found *found, struct change *change, void *arg)
+{
+	struct touch *t = arg;
+	const struct shmc_options *heap = &w->cache->options;
+
+	if (old == NULL)
+		return SHMC_MISS;
+	change->value = old->data;
+	change->value_bytes = old->size_bytes;
+	if (old->piece_bytes != old->size_bytes) {
+		if (t->copy != NULL)
+			heap->release(t->copy, heap->heap_arg);
+		t->copy = heap->allocate(old->size_bytes, heap->heap_arg);
+		if (t->copy == NULL)
+			return SHMC_NO_MEMORY;
+		(void)shmc_view_copy(old, t->copy, old->size_bytes);
+		change->value = t->copy;
+	}
+	keep_terms(w, found, &change->terms);
+	change->terms.expiry_ms = cache_expiry(w->me->seg, t->ttl_ms);
+	return SHMC_OK;
+}
+
+enum shmc_status
+shmc_touch(struct shmc *cache, const void *key, size_t key_bytes,
+    uint64_t ttl_ms)
+{
+	struct touch t = { ttl_ms, NULL };
+	enum shmc_status status;
+	struct write w;
+
+	status = write_begin(&w, cache, key, key_bytes);
+	if (status != SHMC_OK)
+		return status;
+	status = update(&w, decide_touch, &t);
+	if (t.copy != NULL)
+		cache->options.release(t.copy, cache->options.heap_arg);
+	return status;
+}
+
+/* ---------------------------------------------------------------- remove -- */
+
+static enum shmc_status
+remove_key(struct shmc *cache, const void *key, size_t key_bytes)
+{
+	enum shmc_status status;
+	struct write w;
+	uint64_t old;
+
+	status = write_begin(&w, cache, key, key_bytes);
+	if (status != SHMC_OK)
+		return status;
+	flight_supersede(w.me, w.key.hash);
+	grace_enter(w.me);
+	old = index_unlink(w.me, &w.key);
 	if (old != WORD_EMPTY)
-		evict_pieces(me, old);
-	grace_exit(me);
+		evict_pieces(w.me, old);
+	grace_exit(w.me);
 	if (old == WORD_EMPTY)
 		return SHMC_MISS;
-	count(me->slot, COUNT_DELETES);
+	count(w.me->slot, COUNT_DELETES);
 	return SHMC_OK;
 }
 
@@ -270,4 +505,35 @@ shmc_invalidate(struct shmc *cache, const void *key, size_t key_bytes)
 	enum shmc_status status = remove_key(cache, key, key_bytes);
 
 	return status == SHMC_MISS ? SHMC_OK : status;
+}
+
+enum shmc_status
+shmc_invalidate_tag(struct shmc *cache, const char *tag)
+{
+	_Atomic uint64_t *at;
+	uint64_t now, old;
+
+	if (cache == NULL || tag == NULL)
+		return SHMC_INVALID;
+	at = &cache->seg.tags[tag_number(&cache->seg, tag)].invalidated;
+	now = 1 + atomic_fetch_add_explicit(&cache->seg.header->tag_clock, 1,
+	    memory_order_acq_rel); /* T1 */
+	TESTPOINT("store_tag_clock");
+	/* Only upwards: whoever is beyond us has done our work, too. */
+	for (old = load_relaxed(at); old < now && !cas_word(at, old, now);)
+		old = load_relaxed(at); /* the CAS decides */
+	TESTPOINT("store_tag_invalidated");
+	return SHMC_OK;
+}
+
+enum shmc_status
+shmc_flush(struct shmc *cache)
+{
+	if (cache == NULL)
+		return SHMC_INVALID;
+	/* Every key hashes otherwise from now on. */
+	atomic_fetch_add_explicit(&cache->seg.header->flushes, 1,
+	    memory_order_acq_rel);
+	TESTPOINT("store_flushed");
+	return SHMC_OK;
 }

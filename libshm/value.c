@@ -72,6 +72,16 @@ add_piece(struct member *me, struct draft *draft)
 	return true;
 }
 
+/* For display and audits; block.M1. */
+static void
+note_used(struct segment *seg, const struct draft *draft)
+{
+	struct block *b = &seg->blocks[draft->last - 1];
+
+	store_relaxed(&b->used, block_used_word(load_relaxed(&b->word),
+	    draft->last_used));
+}
+
 static enum shmc_status
 append_bytes(struct member *me, struct draft *draft, const char *data,
     size_t bytes)
@@ -89,8 +99,7 @@ append_bytes(struct member *me, struct draft *draft, const char *data,
 		to = block_data(me->seg, draft->last - 1) + draft->last_used;
 		memcpy(to, data, n);
 		draft->last_used += (uint32_t)n;
-		store_relaxed(&me->seg->blocks[draft->last - 1].used,
-		    draft->last_used); /* block.M1 */
+		note_used(me->seg, draft);
 		data += n;
 		bytes -= n;
 	}
@@ -173,29 +182,39 @@ value_drop(struct member *me, struct draft *draft)
 
 /* --------------------------------------------------------------- entries -- */
 
+/* Values in one log, what is none in another, which has a share of its own. */
+static struct tail *
+tail_for(struct member *me, const struct entry_plan *plan)
+{
+	return plan->terms->kind == KIND_VALUE || plan->terms->unlinked ?
+	    &me->log : &me->side;
+}
+
 /* Reserves, writes header and key; *to is where a small value goes. */
 static enum shmc_status
 write_entry(struct member *me, const struct entry_plan *plan, char **to,
     uint64_t *entry)
 {
+	struct tail *tail = tail_for(me, plan);
 	uint64_t place;
 
-	if (!evict_room(me, entry_bytes(plan), &place))
+	if (!evict_room(me, tail, tail == &me->side ? BLOCK_SIDE : BLOCK_LOG,
+		entry_bytes(plan), &place))
 		return SHMC_NO_MEMORY;
 	*to = entry_write(me->seg, place, plan);
-	*entry = entry_word(place, me->open_generation);
+	*entry = entry_word(place, tail->generation);
 	TESTPOINT("value_header");
 	return SHMC_OK;
 }
 
 static enum shmc_status
 complete_large(struct member *me, struct draft *draft, const struct key *key,
-    uint64_t expiry_ms, uint64_t *entry)
+    const struct entry_terms *terms, uint64_t *entry)
 {
 	struct entry_plan plan = {
 		.key = key,
 		.value_bytes = draft->bytes,
-		.expiry_ms = expiry_ms,
+		.terms = terms,
 		.flags = ENTRY_LARGE |
 		    (key_goes_away(me->seg, key) ? ENTRY_KEY_AWAY : 0),
 		.first_piece = draft->first - 1,
@@ -207,7 +226,7 @@ complete_large(struct member *me, struct draft *draft, const struct key *key,
 	if (status != SHMC_OK)
 		return status;
 	name_pieces(me, draft, *entry, key);
-	block_extend(me, entry_bytes(&plan));
+	block_extend(me->seg, tail_for(me, &plan), entry_bytes(&plan));
 	return SHMC_OK;
 }
 
@@ -230,10 +249,11 @@ gather(const struct segment *seg, const struct draft *draft, char *to)
 /* Small: data, or if that is NULL what the draft holds, into the log. */
 static enum shmc_status
 write_small(struct member *me, struct draft *draft, const struct key *key,
-    const void *data, size_t bytes, uint64_t expiry_ms, uint64_t *entry)
+    const void *data, size_t bytes, const struct entry_terms *terms,
+    uint64_t *entry)
 {
 	struct entry_plan plan = {
-		.key = key, .value_bytes = bytes, .expiry_ms = expiry_ms,
+		.key = key, .value_bytes = bytes, .terms = terms,
 	};
 	char *to;
 	enum shmc_status status = write_entry(me, &plan, &to, entry);
@@ -244,36 +264,38 @@ write_small(struct member *me, struct draft *draft, const struct key *key,
 		gather(me->seg, draft, to);
 	else
 		memcpy(to, data, bytes);
-	block_extend(me, entry_bytes(&plan));
+	block_extend(me->seg, tail_for(me, &plan), entry_bytes(&plan));
 	return SHMC_OK;
 }
 
 static bool
-is_small(const struct segment *seg, const struct key *key, uint64_t bytes)
+is_small(const struct segment *seg, const struct key *key,
+    const struct entry_terms *terms, uint64_t bytes)
 {
-	struct entry_plan plan = { .key = key, .value_bytes = bytes };
+	struct entry_plan plan = { .key = key, .terms = terms,
+		.value_bytes = bytes };
 
 	return entry_bytes(&plan) <= block_bytes(seg);
 }
 
 enum shmc_status
 value_complete(struct member *me, struct draft *draft, const struct key *key,
-    uint64_t expiry_ms, uint64_t *entry)
+    const struct entry_terms *terms, uint64_t *entry)
 {
 	enum shmc_status status;
 
-	if (!is_small(me->seg, key, draft->bytes)) {
+	if (!is_small(me->seg, key, terms, draft->bytes)) {
 		if (draft->first == 0) { /* a key too long, no value at all */
 			status = value_append(me, draft, key, "", 0);
 			if (status != SHMC_OK)
 				return status;
 		}
-		return complete_large(me, draft, key, expiry_ms, entry);
+		return complete_large(me, draft, key, terms, entry);
 	}
 	if (key_goes_away(me->seg, key) && draft->first != 0)
-		return complete_large(me, draft, key, expiry_ms, entry);
+		return complete_large(me, draft, key, terms, entry);
 	status = write_small(me, draft, key, draft->bytes == 0 ? "" : NULL,
-	    draft->bytes, expiry_ms, entry);
+	    draft->bytes, terms, entry);
 	if (status == SHMC_OK)
 		value_drop(me, draft);
 	return status;
@@ -281,22 +303,23 @@ value_complete(struct member *me, struct draft *draft, const struct key *key,
 
 enum shmc_status
 value_write(struct member *me, struct draft *draft, const struct key *key,
-    const void *data, size_t bytes, uint64_t expiry_ms, uint64_t *entry)
+    const void *data, size_t bytes, const struct entry_terms *terms,
+    uint64_t *entry)
 {
 	enum shmc_status status;
 
 	if (!value_fits(me->seg, key->size, bytes))
 		return SHMC_TOO_LARGE;
-	if (is_small(me->seg, key, bytes))
+	if (is_small(me->seg, key, terms, bytes))
 		return write_small(me, draft, key, bytes == 0 ? "" : data,
-		    bytes, expiry_ms, entry);
+		    bytes, terms, entry);
 	/* R23: evict nothing for what cannot be stored in the end. */
 	if (!evict_could_open(me, 2 + (uint32_t)
 	    ((key->size + bytes) / block_bytes(me->seg))))
 		return SHMC_NO_MEMORY;
 	status = value_append(me, draft, key, data, bytes);
 	if (status == SHMC_OK)
-		status = complete_large(me, draft, key, expiry_ms, entry);
+		status = complete_large(me, draft, key, terms, entry);
 	if (status != SHMC_OK)
 		value_drop(me, draft);
 	return status;

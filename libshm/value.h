@@ -31,12 +31,12 @@ enum shmc_status value_append(struct member *me, struct draft *draft,
 
 /* Makes the draft an entry: *entry is its LIVE word, without tag. */
 enum shmc_status value_complete(struct member *me, struct draft *draft,
-    const struct key *key, uint64_t expiry_ms, uint64_t *entry);
+    const struct key *key, const struct entry_terms *terms, uint64_t *entry);
 
 /* Both at once, of a known length; *draft is empty before. */
 enum shmc_status value_write(struct member *me, struct draft *draft,
     const struct key *key, const void *data, size_t bytes,
-    uint64_t expiry_ms, uint64_t *entry);
+    const struct entry_terms *terms, uint64_t *entry);
 
 /* After the entry was linked, or its flight committed. */
 void value_settle(struct member *me, struct draft *draft);

@@ -39,6 +39,7 @@ view_open(struct shmc *cache, struct member *me, uint64_t entry,
 	me->views++;
 	memset(view, 0, sizeof *view);
 	view->size_bytes = bounds->value_bytes;
+	view->version = entry_version(me->seg, entry);
 	view->opaque[VIEW_CACHE] = (uintptr_t)cache;
 	view->opaque[VIEW_MEMBER] = (uintptr_t)me;
 	view->opaque[VIEW_FAMILY] = load_relaxed(&me->family); /* our own */
@@ -85,15 +86,15 @@ shmc_view_piece(struct shmc_view *view, size_t offset, const void **data,
 	me = owner(view);
 	if (me == NULL)
 		return SHMC_FENCED;
-	/* A scribble may have made it another entry: its size is checked anew. */
-	if (!entry_read(me->seg, view->opaque[VIEW_ENTRY], &bounds) ||
-	    bounds.value_bytes != view->size_bytes)
-		return SHMC_FENCED;
-	if (bounds.value != NULL) {
-		*data = bounds.value + offset;
+	if (view->piece_bytes == view->size_bytes) {
+		*data = (const char *)view->data + offset;
 		*bytes = view->size_bytes - offset;
 		return SHMC_OK;
 	}
+	/* A scribble may have made it another entry: its size is checked anew. */
+	if (!entry_read(me->seg, view->opaque[VIEW_ENTRY], &bounds) ||
+	    bounds.value != NULL || bounds.value_bytes != view->size_bytes)
+		return SHMC_FENCED;
 	piece = (uint32_t)(view->opaque[VIEW_CELL] >> 32);
 	if (!entry_piece(me->seg, &bounds, key_in_pieces(&bounds) + offset,
 		&piece, &view->opaque[VIEW_START], &at, &n))
@@ -125,25 +126,19 @@ shmc_view_copy(struct shmc_view *view, void *buffer, size_t buffer_bytes)
 	return done;
 }
 
-bool
-view_copy_entry(const struct segment *seg, const struct entry_view *bounds,
-    uint64_t offset, void *to, uint64_t bytes)
+void
+view_skip(struct shmc_view *view, size_t bytes)
 {
-	uint32_t piece = bounds->first_piece;
-	uint64_t start = 0, done = 0;
+	view->data = (const char *)view->data + bytes;
+	view->piece_bytes -= bytes;
+	view->size_bytes -= bytes;
+}
 
-	while (done < bytes) {
-		const char *data;
-		uint64_t n;
-
-		if (!entry_piece(seg, bounds, key_in_pieces(bounds) + offset +
-			done, &piece, &start, &data, &n) || n == 0)
-			return false;
-		n = min_u64(n, bytes - done);
-		memcpy((char *)to + done, data, n);
-		done += n;
-	}
-	return true;
+void
+view_move(struct shmc_view *to, struct shmc_view *from)
+{
+	*to = *from;
+	memset(from, 0, sizeof *from);
 }
 
 void
@@ -155,8 +150,9 @@ shmc_view_release(struct shmc_view *view)
 		return;
 	me = owner(view);
 	if (me != NULL) {
-		grace_unpin(me, (int)(uint32_t)view->opaque[VIEW_CELL] - 1);
-		me->views--;
+		if (grace_unpin(me, (int)(uint32_t)view->opaque[VIEW_CELL] - 1,
+			view->opaque[VIEW_ENTRY]))
+			me->views--;
 	}
 	memset(view, 0, sizeof *view);
 }

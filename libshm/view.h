@@ -13,9 +13,10 @@
 bool view_open(struct shmc *cache, struct member *me, uint64_t entry,
     const struct entry_view *bounds, struct shmc_view *view);
 
-/* Copies a value whose block cannot go meanwhile. */
-bool view_copy_entry(const struct segment *seg,
-    const struct entry_view *bounds, uint64_t offset, void *to,
-    uint64_t bytes);
+/* Takes the first bytes, all in the first piece, out of a view. */
+void view_skip(struct shmc_view *view, size_t bytes);
+
+/* *from is cleared; *to is to be released instead. */
+void view_move(struct shmc_view *to, struct shmc_view *from);
 
 #endif

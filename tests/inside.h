@@ -39,6 +39,33 @@ key_from(struct shmc *cache, const char *text)
 	return key;
 }
 
+/* A value for ever, without anything else. */
+static const struct entry_terms no_terms;
+
+/* What was expected is that nothing is there: line_set(). */
+static const uint64_t no_word = WORD_EMPTY;
+
+/* Copies a value in pieces; false: the chain is damaged. */
+static inline bool
+copy_pieces(const struct segment *seg, const struct entry_view *view, void *to,
+    uint64_t bytes)
+{
+	uint64_t skip = (view->flags & ENTRY_KEY_AWAY) != 0 ?
+	    view->key_bytes : 0;
+	uint32_t piece = view->first_piece;
+	uint64_t start = 0, n;
+	const char *data;
+
+	for (uint64_t done = 0; done < bytes; done += n) {
+		if (!entry_piece(seg, view, skip + done, &piece, &start, &data,
+			&n) || n == 0)
+			return false;
+		n = n < bytes - done ? n : bytes - done;
+		memcpy((char *)to + done, data, n);
+	}
+	return true;
+}
+
 /* Writes an entry that nothing links yet; its LIVE word without tag. */
 static inline uint64_t
 entry_new(struct member *me, const struct key *key, const void *value,
@@ -47,7 +74,8 @@ entry_new(struct member *me, const struct key *key, const void *value,
 	struct draft draft = { 0 };
 	uint64_t entry = 0;
 
-	REQUIRE_EQ(value_write(me, &draft, key, value, bytes, 0, &entry),
+	REQUIRE_EQ(value_write(me, &draft, key, value, bytes, &no_terms,
+	    &entry),
 	    SHMC_OK);
 	value_settle(me, &draft);
 	return entry;

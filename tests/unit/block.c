@@ -176,8 +176,8 @@ static void
 open_log(struct scene *s)
 {
 	REQUIRE(block_open(s->me, BLOCK, word(s), BLOCK_LOG));
-	s->me->open_block = BLOCK;
-	s->me->open_used = 0;
+	s->me->log.block = BLOCK;
+	s->me->log.used = 0;
 }
 
 TEST(block__no_open_block__has_no_room)
@@ -185,7 +185,7 @@ TEST(block__no_open_block__has_no_room)
 	struct scene s = scene_new();
 	uint64_t place;
 
-	CHECK(!block_room(s.me, 8, &place));
+	CHECK(!block_room(s.seg, &s.me->log, 8, &place));
 	shmc_close(s.cache);
 }
 
@@ -195,11 +195,11 @@ TEST(block__room__is_where_the_last_entry_ends)
 	uint64_t start = BLOCK * block_bytes(s.seg) / ENTRY_ALIGN, place;
 
 	open_log(&s);
-	CHECK(block_room(s.me, 64, &place));
+	CHECK(block_room(s.seg, &s.me->log, 64, &place));
 	CHECK_EQ(place, start);
-	block_extend(s.me, 64);
+	block_extend(s.seg, &s.me->log, 64);
 	CHECK_EQ(s.seg->blocks[BLOCK].used, 64);
-	CHECK(block_room(s.me, 64, &place));
+	CHECK(block_room(s.seg, &s.me->log, 64, &place));
 	CHECK_EQ(place, start + 64 / ENTRY_ALIGN);
 	shmc_close(s.cache);
 }
@@ -210,12 +210,12 @@ TEST(block__room__ends_with_the_block)
 	uint64_t place;
 
 	open_log(&s);
-	CHECK(block_room(s.me, block_bytes(s.seg), &place));
-	CHECK(!block_room(s.me, block_bytes(s.seg) + 8, &place));
-	block_extend(s.me, 64);
-	CHECK(!block_room(s.me, block_bytes(s.seg) - 56, &place));
-	CHECK(block_room(s.me, block_bytes(s.seg) - 64, &place));
-	s.me->open_used = 0; /* nothing was written: no entries for the audit */
+	CHECK(block_room(s.seg, &s.me->log, block_bytes(s.seg), &place));
+	CHECK(!block_room(s.seg, &s.me->log, block_bytes(s.seg) + 8, &place));
+	block_extend(s.seg, &s.me->log, 64);
+	CHECK(!block_room(s.seg, &s.me->log, block_bytes(s.seg) - 56, &place));
+	CHECK(block_room(s.seg, &s.me->log, block_bytes(s.seg) - 64, &place));
+	s.me->log.used = 0; /* nothing was written: no entries for the audit */
 	s.seg->blocks[BLOCK].used = 0;
 	shmc_close(s.cache);
 }

@@ -36,8 +36,9 @@ header_at(const struct scene *s, uint64_t place)
 static uint64_t
 write_small(struct scene *s, const char *value, uint64_t expiry_ms)
 {
-	struct entry_plan plan = { .key = &s->key,
-		.value_bytes = strlen(value), .expiry_ms = expiry_ms };
+	struct entry_terms terms = { .expiry_ms = expiry_ms };
+	struct entry_plan plan = { .key = &s->key, .terms = &terms,
+		.value_bytes = strlen(value) };
 
 	memcpy(entry_write(s->seg, s->place, &plan), value, strlen(value));
 	return entry_word(s->place, 9);
@@ -46,7 +47,8 @@ write_small(struct scene *s, const char *value, uint64_t expiry_ms)
 static uint64_t
 write_large(struct scene *s, uint64_t bytes, uint32_t first, uint32_t count)
 {
-	struct entry_plan plan = { .key = &s->key, .value_bytes = bytes,
+	struct entry_plan plan = { .key = &s->key, .terms = &no_terms,
+		.value_bytes = bytes,
 		.flags = ENTRY_LARGE, .first_piece = first,
 		.piece_count = count };
 
@@ -98,7 +100,8 @@ TEST(entry__bytes__are_rounded_up_and_the_same_for_both_sides)
 	struct scene s = scene_new();
 
 	for (uint64_t n = 0; n < 20; n++) {
-		struct entry_plan plan = { .key = &s.key, .value_bytes = n };
+		struct entry_plan plan = { .key = &s.key,
+			.terms = &no_terms, .value_bytes = n };
 
 		CHECK_EQ(entry_bytes(&plan) % ENTRY_ALIGN, 0);
 		CHECK_GE(entry_bytes(&plan), sizeof(struct entry) + 7 + n);
@@ -131,12 +134,12 @@ TEST(entry__expiry__passes)
 	while (segment_now_ms(s.seg) == 0)
 		sleep_ms(1);
 	REQUIRE(entry_read(s.seg, write_small(&s, "v", 0), &s.view));
-	CHECK(!entry_expired(s.seg, &s.view));
+	CHECK_EQ(entry_age(s.seg, &s.view), AGE_FRESH);
 	REQUIRE(entry_read(s.seg, write_small(&s, "v", 1), &s.view));
-	CHECK(entry_expired(s.seg, &s.view));
+	CHECK_EQ(entry_age(s.seg, &s.view), AGE_OVER);
 	REQUIRE(entry_read(s.seg, write_small(&s, "v",
 	    segment_now_ms(s.seg) + 3600 * 1000), &s.view));
-	CHECK(!entry_expired(s.seg, &s.view));
+	CHECK_EQ(entry_age(s.seg, &s.view), AGE_FRESH);
 	shmc_close(s.cache);
 }
 

@@ -200,14 +200,14 @@ TEST(evict__room_beyond_the_block__a_new_block_is_opened)
 	uint64_t first, second;
 	uint32_t block;
 
-	CHECK(evict_room(s.me, 64, &first));
-	block = s.me->open_block;
-	block_extend(s.me, 0);
-	s.me->open_used = (uint32_t)block_bytes(s.seg) - 32;
-	CHECK(evict_room(s.me, 64, &second));
-	CHECK_NE(s.me->open_block, block);
+	CHECK(evict_room(s.me, &s.me->log, BLOCK_LOG, 64, &first));
+	block = s.me->log.block;
+	block_extend(s.seg, &s.me->log, 0);
+	s.me->log.used = (uint32_t)block_bytes(s.seg) - 32;
+	CHECK(evict_room(s.me, &s.me->log, BLOCK_LOG, 64, &second));
+	CHECK_NE(s.me->log.block, block);
 	CHECK_EQ(block_state(block_word(s.cache, block)), BLOCK_SEALED);
-	CHECK_EQ(entry_block(s.seg, second), s.me->open_block);
+	CHECK_EQ(entry_block(s.seg, second), s.me->log.block);
 	scene_end(&s);
 }
 

@@ -46,8 +46,8 @@ scene_end(struct scene *s)
 static void
 lead_and_join(struct scene *s)
 {
-	CHECK_EQ(flight_enter(s->a, HASH, HOUR_NS, &s->hold_a), FLIGHT_LEADS);
-	CHECK_EQ(flight_enter(s->b, HASH, HOUR_NS, &s->hold_b), FLIGHT_JOINS);
+	CHECK_EQ(flight_enter(s->a, HASH, HOUR_NS, true, &s->hold_a), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s->b, HASH, HOUR_NS, true, &s->hold_b), FLIGHT_JOINS);
 }
 
 static enum flight_event
@@ -66,8 +66,8 @@ TEST(flight__nobody_leads__comer_leads)
 {
 	struct scene s = scene_new();
 
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &s.hold_a), FLIGHT_LEADS);
-	CHECK(flight_leads(s.a, &s.hold_a));
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &s.hold_a), FLIGHT_LEADS);
+	CHECK(flight_leads(s.a->seg, &s.hold_a));
 	CHECK_EQ(flight_leader(flight_word(&s, &s.hold_a)), s.a->index);
 	scene_end(&s);
 }
@@ -80,7 +80,7 @@ TEST(flight__somebody_leads__comer_joins)
 	CHECK_EQ(s.hold_b.number, s.hold_a.number);
 	CHECK_EQ(s.hold_b.rank, 1);
 	CHECK_EQ(s.b->slot->wait, s.hold_a.number + 1);
-	CHECK_EQ(flight_waiters(s.a, &s.hold_a), 1);
+	CHECK_EQ(flight_waiters(s.a->seg, s.hold_a.number), 1);
 	scene_end(&s);
 }
 
@@ -88,8 +88,8 @@ TEST(flight__other_hash__is_another_flight)
 {
 	struct scene s = scene_new();
 
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &s.hold_a), FLIGHT_LEADS);
-	CHECK_EQ(flight_enter(s.b, OTHER_HASH, HOUR_NS, &s.hold_b),
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &s.hold_a), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.b, OTHER_HASH, HOUR_NS, true, &s.hold_b),
 	    FLIGHT_LEADS);
 	CHECK_NE(s.hold_a.number, s.hold_b.number);
 	scene_end(&s);
@@ -100,8 +100,8 @@ TEST(flight__hash_of_the_same_tag__is_another_flight)
 {
 	struct scene s = scene_new();
 
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &s.hold_a), FLIGHT_LEADS);
-	CHECK_EQ(flight_enter(s.b, HASH ^ 1ull << 20, HOUR_NS, &s.hold_b),
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &s.hold_a), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.b, HASH ^ 1ull << 20, HOUR_NS, true, &s.hold_b),
 	    FLIGHT_LEADS);
 	scene_end(&s);
 }
@@ -128,9 +128,9 @@ TEST(flight__result_not_yet_finished__comer_joins_and_is_served)
 	struct scene s = scene_new();
 	uint64_t entry = entry_new(s.a, &s.key, "v", 1);
 
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &s.hold_a), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &s.hold_a), FLIGHT_LEADS);
 	CHECK(flight_commit(s.a, &s.hold_a, entry));
-	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, &s.hold_b), FLIGHT_JOINS);
+	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, true, &s.hold_b), FLIGHT_JOINS);
 	CHECK_EQ(await(&s), FLIGHT_SERVED);
 	flight_leave(s.b);
 	flight_finish(s.a, s.hold_a.number);
@@ -142,11 +142,11 @@ TEST(flight__finished__next_comer_leads_a_new_one)
 	struct scene s = scene_new();
 	uint64_t entry = entry_new(s.a, &s.key, "v", 1);
 
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &s.hold_a), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &s.hold_a), FLIGHT_LEADS);
 	CHECK(flight_commit(s.a, &s.hold_a, entry));
 	flight_finish(s.a, s.hold_a.number);
 	CHECK_EQ(flight_state(flight_word(&s, &s.hold_a)), FLIGHT_FREE);
-	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, &s.hold_b), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, true, &s.hold_b), FLIGHT_LEADS);
 	scene_end(&s);
 }
 
@@ -160,7 +160,7 @@ TEST(flight__waiter_has_not_left__record_is_not_claimed)
 	lead_and_join(&s);
 	CHECK(flight_commit(s.a, &s.hold_a, entry));
 	flight_finish(s.a, s.hold_a.number);
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &next), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &next), FLIGHT_LEADS);
 	CHECK_NE(next.number, s.hold_a.number);
 	CHECK_EQ(flight_result(s.b, &s.hold_b, &s.superseded), entry);
 	flight_leave(s.b);
@@ -187,13 +187,13 @@ TEST(flight__abandoned__waiter_leads_and_the_old_leader_is_fenced)
 	lead_and_join(&s);
 	CHECK(flight_abandon(s.a, &s.hold_a));
 	CHECK_EQ(await(&s), FLIGHT_PROMOTED);
-	CHECK(flight_leads(s.b, &s.hold_b));
+	CHECK(flight_leads(s.b->seg, &s.hold_b));
 	CHECK_EQ(s.b->slot->wait, 0);
 	CHECK(!flight_commit(s.a, &s.hold_a, entry));
 	CHECK(!flight_abandon(s.a, &s.hold_a));
 	CHECK(!flight_cancel(s.a, &s.hold_a));
 	CHECK(!flight_extend(s.a, &s.hold_a, HOUR_NS));
-	CHECK(flight_leads(s.b, &s.hold_b));
+	CHECK(flight_leads(s.b->seg, &s.hold_b));
 	scene_end(&s);
 }
 
@@ -201,10 +201,10 @@ TEST(flight__abandoned_without_waiters__is_free)
 {
 	struct scene s = scene_new();
 
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &s.hold_a), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &s.hold_a), FLIGHT_LEADS);
 	CHECK(flight_abandon(s.a, &s.hold_a));
 	CHECK_EQ(flight_state(flight_word(&s, &s.hold_a)), FLIGHT_FREE);
-	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, &s.hold_b), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, true, &s.hold_b), FLIGHT_LEADS);
 	scene_end(&s);
 }
 
@@ -213,12 +213,12 @@ TEST(flight__record_used_again__token_of_before_is_fenced)
 	struct scene s = scene_new();
 	struct flight_hold again;
 
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &s.hold_a), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &s.hold_a), FLIGHT_LEADS);
 	CHECK(flight_abandon(s.a, &s.hold_a));
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &again), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &again), FLIGHT_LEADS);
 	CHECK_EQ(again.number, s.hold_a.number);
 	CHECK(!flight_commit(s.a, &s.hold_a, WORD_LIVE | 1));
-	CHECK(flight_leads(s.a, &again));
+	CHECK(flight_leads(s.a->seg, &again));
 	scene_end(&s);
 }
 
@@ -227,8 +227,8 @@ TEST(flight__lease_over__waiter_leads_and_the_leader_is_fenced)
 	struct scene s = scene_new();
 	uint64_t entry = entry_new(s.a, &s.key, "v", 1);
 
-	CHECK_EQ(flight_enter(s.a, HASH, 1000, &s.hold_a), FLIGHT_LEADS);
-	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, &s.hold_b), FLIGHT_JOINS);
+	CHECK_EQ(flight_enter(s.a, HASH, 1000, true, &s.hold_a), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, true, &s.hold_b), FLIGHT_JOINS);
 	CHECK_EQ(await(&s), FLIGHT_PROMOTED);
 	CHECK(!flight_commit(s.a, &s.hold_a, entry));
 	CHECK(!flight_extend(s.a, &s.hold_a, HOUR_NS));
@@ -241,7 +241,7 @@ TEST(flight__lease_over_but_nobody_waits__leader_commits)
 	struct scene s = scene_new();
 	uint64_t entry = entry_new(s.a, &s.key, "v", 1);
 
-	CHECK_EQ(flight_enter(s.a, HASH, 1000, &s.hold_a), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.a, HASH, 1000, true, &s.hold_a), FLIGHT_LEADS);
 	sleep_ms(1);
 	CHECK(flight_commit(s.a, &s.hold_a, entry));
 	scene_end(&s);
@@ -251,12 +251,12 @@ TEST(flight__lease_extended__waiter_keeps_waiting)
 {
 	struct scene s = scene_new();
 
-	CHECK_EQ(flight_enter(s.a, HASH, 1000, &s.hold_a), FLIGHT_LEADS);
-	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, &s.hold_b), FLIGHT_JOINS);
+	CHECK_EQ(flight_enter(s.a, HASH, 1000, true, &s.hold_a), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, true, &s.hold_b), FLIGHT_JOINS);
 	CHECK(flight_extend(s.a, &s.hold_a, HOUR_NS));
 	CHECK_EQ(flight_await(s.b, &s.hold_b, now_ns() + 20000000, HOUR_NS),
 	    FLIGHT_LATE);
-	CHECK(flight_leads(s.a, &s.hold_a));
+	CHECK(flight_leads(s.a->seg, &s.hold_a));
 	flight_leave(s.b);
 	scene_end(&s);
 }
@@ -268,8 +268,8 @@ TEST(flight__deadline_passed__waiter_may_go)
 	lead_and_join(&s);
 	CHECK_EQ(flight_await(s.b, &s.hold_b, 1, HOUR_NS), FLIGHT_LATE);
 	flight_leave(s.b);
-	CHECK_EQ(flight_waiters(s.a, &s.hold_a), 0);
-	CHECK(flight_leads(s.a, &s.hold_a));
+	CHECK_EQ(flight_waiters(s.a->seg, s.hold_a.number), 0);
+	CHECK(flight_leads(s.a->seg, &s.hold_a));
 	scene_end(&s);
 }
 
@@ -277,12 +277,12 @@ TEST(flight__own_flight_awaited__is_a_cycle)
 {
 	struct scene s = scene_new();
 
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &s.hold_a), FLIGHT_LEADS);
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &s.hold_b), FLIGHT_JOINS);
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &s.hold_a), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &s.hold_b), FLIGHT_JOINS);
 	CHECK_EQ(flight_await(s.a, &s.hold_b, FOR_EVER_NS, HOUR_NS),
 	    FLIGHT_CYCLE);
 	flight_leave(s.a);
-	CHECK(flight_leads(s.a, &s.hold_a));
+	CHECK(flight_leads(s.a->seg, &s.hold_a));
 	scene_end(&s);
 }
 
@@ -291,11 +291,11 @@ TEST(flight__two_await_each_other__is_a_cycle)
 	struct scene s = scene_new();
 	struct flight_hold led;
 
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &s.hold_a), FLIGHT_LEADS);
-	CHECK_EQ(flight_enter(s.b, OTHER_HASH, HOUR_NS, &led), FLIGHT_LEADS);
-	CHECK_EQ(flight_enter(s.a, OTHER_HASH, HOUR_NS, &s.hold_a),
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &s.hold_a), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.b, OTHER_HASH, HOUR_NS, true, &led), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.a, OTHER_HASH, HOUR_NS, true, &s.hold_a),
 	    FLIGHT_JOINS);
-	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, &s.hold_b), FLIGHT_JOINS);
+	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, true, &s.hold_b), FLIGHT_JOINS);
 	CHECK_EQ(await(&s), FLIGHT_CYCLE);
 	flight_leave(s.a);
 	flight_leave(s.b);
@@ -313,10 +313,10 @@ TEST(flight__superseded__is_not_joined_and_not_stored)
 
 	lead_and_join(&s);
 	flight_supersede(s.a, HASH);
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &next), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &next), FLIGHT_LEADS);
 	CHECK(flight_commit(s.a, &s.hold_a, entry));
 	guard = flight_guard(s.a->seg, &s.hold_a);
-	CHECK_EQ(index_link(s.a, &s.key, entry, true, &guard, &old),
+	CHECK_EQ(index_link(s.a, &s.key, entry, NULL, &guard, &old),
 	    LINE_GUARDED);
 	CHECK_EQ(index_find(s.a->seg, &s.key, &view, &at), WORD_EMPTY);
 	CHECK_EQ(await(&s), FLIGHT_SERVED);
@@ -324,7 +324,7 @@ TEST(flight__superseded__is_not_joined_and_not_stored)
 	CHECK(s.superseded);
 	flight_leave(s.b);
 	flight_finish(s.a, s.hold_a.number);
-	CHECK(flight_leads(s.a, &next));
+	CHECK(flight_leads(s.a->seg, &next));
 	scene_end(&s);
 }
 
@@ -337,7 +337,7 @@ TEST(flight__not_superseded__guard_lets_it_be_stored)
 	lead_and_join(&s); /* WAITERS is no reason */
 	CHECK(flight_commit(s.a, &s.hold_a, entry));
 	guard = flight_guard(s.a->seg, &s.hold_a);
-	CHECK_EQ(index_link(s.a, &s.key, entry, true, &guard, &old), LINE_SET);
+	CHECK_EQ(index_link(s.a, &s.key, entry, NULL, &guard, &old), LINE_SET);
 	flight_leave(s.b);
 	flight_finish(s.a, s.hold_a.number);
 	scene_end(&s);
@@ -347,7 +347,7 @@ TEST(flight__other_hash_superseded__ours_is_not)
 {
 	struct scene s = scene_new();
 
-	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, &s.hold_a), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.a, HASH, HOUR_NS, true, &s.hold_a), FLIGHT_LEADS);
 	flight_supersede(s.a, OTHER_HASH);
 	flight_supersede(s.a, HASH ^ 1ull << 20);
 	CHECK_EQ(flight_word(&s, &s.hold_a) & FLIGHT_FLAGS, 0);
@@ -359,7 +359,7 @@ lead_and_die(void *arg)
 {
 	struct scene *s = arg;
 
-	CHECK_EQ(flight_enter(member_of(s->cache), HASH, HOUR_NS, &s->hold_a),
+	CHECK_EQ(flight_enter(member_of(s->cache), HASH, HOUR_NS, true, &s->hold_a),
 	    FLIGHT_LEADS);
 	kill(getpid(), SIGKILL);
 }
@@ -369,9 +369,9 @@ TEST(flight__leader_dead__comer_is_promoted)
 	struct scene s = scene_new();
 
 	CHECK_EQ(wait_child(run_in_child(lead_and_die, &s)), -SIGKILL);
-	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, &s.hold_b), FLIGHT_JOINS);
+	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, true, &s.hold_b), FLIGHT_JOINS);
 	CHECK_EQ(await(&s), FLIGHT_PROMOTED);
-	CHECK(flight_leads(s.b, &s.hold_b));
+	CHECK(flight_leads(s.b->seg, &s.hold_b));
 	scene_end(&s);
 }
 
@@ -399,9 +399,9 @@ TEST(flight__every_record_taken__comer_is_told)
 	for (uint64_t h = 1; h < 100000 && led < s.a->seg->geo.flight_count;
 	     h++)
 		led += flight_enter(s.a, h * 0x9e3779b97f4a7c15ull, HOUR_NS,
-			   &hold) == FLIGHT_LEADS;
+			   true, &hold) == FLIGHT_LEADS;
 	CHECK_EQ(led, s.a->seg->geo.flight_count);
-	CHECK_EQ(flight_enter(s.b, 7, HOUR_NS, &hold), FLIGHT_FULL);
+	CHECK_EQ(flight_enter(s.b, 7, HOUR_NS, true, &hold), FLIGHT_FULL);
 	scene_end(&s);
 }
 
@@ -440,7 +440,7 @@ enter_at_once(unsigned index, void *arg)
 		enum flight_entry entry;
 
 		test_barrier_meet(&r->turn);
-		entry = flight_enter(me, HASH, HOUR_NS, &hold);
+		entry = flight_enter(me, HASH, HOUR_NS, true, &hold);
 		if (entry == FLIGHT_LEADS)
 			serve(r, me, &hold);
 		if (entry == FLIGHT_JOINS) {

@@ -111,10 +111,10 @@ TEST(grace__pin__holds_its_block_only)
 	cell = pin(s.reader, BLOCK + 1);
 	grace_exit(s.reader);
 	CHECK_EQ(poll_block(&s, grace_start(s.me->seg), false), GRACE_OVER);
-	grace_unpin(s.reader, cell);
+	CHECK(grace_unpin(s.reader, cell, s.reader->slot->pins[cell]));
 	cell = pin(s.reader, BLOCK);
 	CHECK_EQ(poll_block(&s, grace_start(s.me->seg), false), GRACE_HELD);
-	grace_unpin(s.reader, cell);
+	CHECK(grace_unpin(s.reader, cell, s.reader->slot->pins[cell]));
 	CHECK_EQ(poll_block(&s, grace_start(s.me->seg), false), GRACE_OVER);
 	scene_end(&s);
 }
@@ -164,7 +164,7 @@ TEST(grace__all_cells_in_use__no_more_pins)
 	for (unsigned i = 0; i < PINS; i++)
 		CHECK_GE(pin(s.reader, i), 0);
 	CHECK_EQ(pin(s.reader, 0), -1);
-	grace_unpin(s.reader, 5);
+	CHECK(grace_unpin(s.reader, 5, s.reader->slot->pins[5]));
 	CHECK_EQ(pin(s.reader, 0), 5);
 	scene_end(&s);
 }

@@ -41,7 +41,7 @@ link_key(struct scene *s, const struct key *key, const char *value,
 
 	*entry = entry_new(s->me, key, value, strlen(value));
 	grace_enter(s->me);
-	answer = index_link(s->me, key, *entry, true, NULL, &s->old);
+	answer = index_link(s->me, key, *entry, NULL, NULL, &s->old);
 	grace_exit(s->me);
 	return answer;
 }
@@ -104,8 +104,6 @@ TEST(index__linked_again__replaces)
 	CHECK_EQ(link_key(&s, &key, "2", &second), LINE_SET);
 	CHECK_EQ(s.old & ~WORD_TAG_MASK, first);
 	CHECK_EQ(find(&s, &key) & ~WORD_TAG_MASK, second);
-	CHECK(!index_names(s.seg, first, (uint32_t)(key.hash >> 32)));
-	CHECK(index_names(s.seg, second, (uint32_t)(key.hash >> 32)));
 	shmc_close(s.cache);
 }
 
@@ -227,7 +225,7 @@ TEST(index__guard_does_not_hold__nothing_is_linked)
 	struct line_guard guard = { &word, UINT64_MAX, 0 };
 	uint64_t entry = entry_new(s.me, &key, "v", 1);
 
-	CHECK_EQ(index_link(s.me, &key, entry, true, &guard, &s.old),
+	CHECK_EQ(index_link(s.me, &key, entry, NULL, &guard, &s.old),
 	    LINE_GUARDED);
 	CHECK_EQ(find(&s, &key), WORD_EMPTY);
 	shmc_close(s.cache);

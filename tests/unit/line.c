@@ -54,7 +54,7 @@ set(struct scene *s, unsigned key, uint64_t value, uint64_t *old)
 {
 	struct line_query q = query_of(s, key);
 
-	return line_set(s->me, &q, live(key, value), true, NULL, old);
+	return line_set(s->me, &q, live(key, value), NULL, NULL, old);
 }
 
 static uint64_t
@@ -124,8 +124,8 @@ TEST(line__set_if_absent__leaves_what_is_there)
 	uint64_t old;
 
 	CHECK_EQ(set(s, 1, 10, &old), LINE_SET);
-	CHECK_EQ(line_set(s->me, &q, live(1, 11), false, NULL, &old),
-	    LINE_EXISTS);
+	CHECK_EQ(line_set(s->me, &q, live(1, 11), &no_word, NULL, &old),
+	    LINE_OTHER);
 	CHECK_EQ(old, live(1, 10));
 	CHECK_EQ(find(s, 1), live(1, 10));
 	shmc_close(s->cache);
@@ -199,7 +199,7 @@ TEST(line__home_line__is_filled_first)
 		_Atomic uint64_t *at;
 
 		q.home = home;
-		CHECK_EQ(line_set(s->me, &q, live(home, 1), true, NULL, &old),
+		CHECK_EQ(line_set(s->me, &q, live(home, 1), NULL, NULL, &old),
 		    LINE_SET);
 		CHECK_EQ(line_find(&q, &at), live(home, 1));
 		CHECK(at == &s->pair[home].words[0]);
@@ -214,11 +214,11 @@ TEST(line__guard_does_not_hold__nothing_is_set)
 	uint64_t old;
 
 	s->guarded = 1;
-	CHECK_EQ(line_set(s->me, &q, live(1, 10), true, &s->guard, &old),
+	CHECK_EQ(line_set(s->me, &q, live(1, 10), NULL, &s->guard, &old),
 	    LINE_GUARDED);
 	CHECK_EQ(words_with(s, WORD_LIVE) + words_with(s, WORD_TENT), 0);
 	CHECK_EQ(set(s, 1, 10, &old), LINE_SET);
-	CHECK_EQ(line_set(s->me, &q, live(1, 11), true, &s->guard, &old),
+	CHECK_EQ(line_set(s->me, &q, live(1, 11), NULL, &s->guard, &old),
 	    LINE_GUARDED);
 	CHECK_EQ(find(s, 1), live(1, 10));
 	shmc_close(s->cache);
@@ -232,7 +232,7 @@ TEST(line__guard_holds__is_set)
 
 	s->guard.mask = 0xf0;
 	s->guarded = 0x0f; /* outside the mask */
-	CHECK_EQ(line_set(s->me, &q, live(1, 10), true, &s->guard, &old),
+	CHECK_EQ(line_set(s->me, &q, live(1, 10), NULL, &s->guard, &old),
 	    LINE_SET);
 	shmc_close(s->cache);
 }
@@ -294,7 +294,7 @@ set_one(void *arg)
 	struct line_query q = query_of(s, 1);
 	uint64_t old;
 	enum line_set answer = line_set(member_of(s->cache), &q, live(1, 77),
-	    true, &s->guard, &old);
+	    NULL, &s->guard, &old);
 
 	CHECK_EQ(answer, s->guarded == 0 ? LINE_SET : LINE_GUARDED);
 }
@@ -348,7 +348,7 @@ set_and_tell(void *arg)
 	uint64_t old;
 
 	q.same = same_key_and_tell;
-	CHECK_EQ(line_set(me, &q, live(1, me->index), true, NULL, &old),
+	CHECK_EQ(line_set(me, &q, live(1, me->index), NULL, NULL, &old),
 	    LINE_SET);
 }
 
@@ -414,7 +414,7 @@ set_and_remove(unsigned index, void *arg)
 			(void)line_remove(&q);
 		else
 			(void)line_set(me, &q, live(1, i * RACERS + index),
-			    index != 1, NULL, &old);
+			    index != 1 ? NULL : &no_word, NULL, &old);
 		test_barrier_meet(&r->turn);
 		if (index == 0) {
 			CHECK_LE(words_with(r->scene, WORD_LIVE), 1);
@@ -443,7 +443,7 @@ set_if_absent(unsigned index, void *arg)
 	uint64_t old;
 
 	for (unsigned i = 0; i < r->rounds; i++) {
-		if (line_set(me, &q, live(1, index + 1), false, NULL, &old) ==
+		if (line_set(me, &q, live(1, index + 1), &no_word, NULL, &old) ==
 		    LINE_SET)
 			atomic_fetch_add(&r->scene->guarded, 1);
 		test_barrier_meet(&r->turn);

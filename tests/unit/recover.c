@@ -151,7 +151,7 @@ lead(void *arg)
 {
 	struct scene *s = arg;
 
-	CHECK_EQ(flight_enter(member_of(s->cache), HASH, HOUR_NS, &s->hold),
+	CHECK_EQ(flight_enter(member_of(s->cache), HASH, HOUR_NS, true, &s->hold),
 	    FLIGHT_LEADS);
 }
 
@@ -191,7 +191,7 @@ TEST(recover__flight_led_by_the_dead_without_waiters__is_free)
 	REQUIRE(run_killed_at("flight_led", 1, lead, &s));
 	CHECK_EQ(recover_reap_all(s.me), 1);
 	CHECK_EQ(flights_under_way(&s), 0);
-	CHECK_EQ(flight_enter(s.me, HASH, HOUR_NS, &s.hold), FLIGHT_LEADS);
+	CHECK_EQ(flight_enter(s.me, HASH, HOUR_NS, true, &s.hold), FLIGHT_LEADS);
 	CHECK(flight_abandon(s.me, &s.hold));
 	scene_end(&s);
 }
@@ -201,7 +201,7 @@ TEST(recover__flight_led_by_the_dead_with_a_waiter__awaits_a_leader)
 	struct scene s = scene_new();
 
 	REQUIRE(run_killed_at("flight_led", 1, lead, &s));
-	CHECK_EQ(flight_enter(s.me, HASH, HOUR_NS, &s.hold), FLIGHT_JOINS);
+	CHECK_EQ(flight_enter(s.me, HASH, HOUR_NS, true, &s.hold), FLIGHT_JOINS);
 	CHECK_EQ(recover_reap_all(s.me), 1);
 	CHECK_EQ(state_of(&s, s.hold.number), FLIGHT_ORPHAN);
 	CHECK_EQ(flight_await(s.me, &s.hold, 1ull << 62, HOUR_NS),
@@ -289,7 +289,7 @@ TEST(recover__repaired_twice__is_the_same_as_once)
 	put(s.cache, "k", "v");
 	recover_repair(s.me, s.me->index);
 	recover_repair(s.me, s.me->index);
-	s.me->open_block = NO_BLOCK; /* sealed by the repair */
+	s.me->log.block = NO_BLOCK; /* sealed by the repair */
 	check_get(s.cache, "k", "v");
 	CHECK_EQ(blocks_in(s.cache, BLOCK_OPEN), 0);
 	scene_end(&s);

@@ -52,7 +52,7 @@ static enum shmc_status
 write_bytes(struct scene *s, size_t bytes)
 {
 	enum shmc_status status = value_write(s->me, &s->draft, &s->key,
-	    s->bytes, bytes, 0, &s->entry);
+	    s->bytes, bytes, &no_terms, &s->entry);
 
 	if (status == SHMC_OK)
 		REQUIRE(entry_read(s->seg, s->entry, &s->view));
@@ -68,7 +68,7 @@ check_bytes(struct scene *s, size_t bytes)
 		return;
 	}
 	memset(s->back, 0, bytes);
-	CHECK(view_copy_entry(s->seg, &s->view, 0, s->back, bytes));
+	CHECK(copy_pieces(s->seg, &s->view, s->back, bytes));
 	CHECK_MEM(s->back, s->bytes, bytes);
 }
 
@@ -78,7 +78,7 @@ TEST(value__small__stands_in_the_log)
 
 	CHECK_EQ(write_bytes(&s, 100), SHMC_OK);
 	CHECK(s.view.value != NULL);
-	CHECK_EQ(s.view.block, s.me->open_block);
+	CHECK_EQ(s.view.block, s.me->log.block);
 	check_bytes(&s, 100);
 	scene_end(&s);
 }
@@ -87,7 +87,7 @@ TEST(value__empty__is_a_value)
 {
 	struct scene s = scene_new();
 
-	CHECK_EQ(value_write(s.me, &s.draft, &s.key, NULL, 0, 0, &s.entry),
+	CHECK_EQ(value_write(s.me, &s.draft, &s.key, NULL, 0, &no_terms, &s.entry),
 	    SHMC_OK);
 	CHECK(entry_read(s.seg, s.entry, &s.view));
 	CHECK_EQ(s.view.value_bytes, 0);
@@ -149,7 +149,7 @@ TEST(value__beyond_the_limit__is_refused_and_takes_nothing)
 	check_bytes(&s, MAX_BYTES);
 	value_settle(s.me, &s.draft);
 	CHECK_EQ(write_bytes(&s, MAX_BYTES + 1), SHMC_TOO_LARGE);
-	CHECK_EQ(value_write(s.me, &s.draft, &s.key, s.bytes, SIZE_MAX, 0,
+	CHECK_EQ(value_write(s.me, &s.draft, &s.key, s.bytes, SIZE_MAX, &no_terms,
 	    &s.entry), SHMC_TOO_LARGE);
 	CHECK_LE(blocks_in(s.cache, BLOCK_OPEN), 1);
 	scene_end(&s);
@@ -166,7 +166,7 @@ TEST(value__appended_bit_by_bit__reads_back_as_one)
 		done += n;
 	}
 	CHECK_GT(done, s.block);
-	CHECK_EQ(value_complete(s.me, &s.draft, &s.key, 0, &s.entry), SHMC_OK);
+	CHECK_EQ(value_complete(s.me, &s.draft, &s.key, &no_terms, &s.entry), SHMC_OK);
 	REQUIRE(entry_read(s.seg, s.entry, &s.view));
 	check_bytes(&s, done);
 	value_settle(s.me, &s.draft);
@@ -180,7 +180,7 @@ TEST(value__appended_but_small__ends_in_the_log)
 	CHECK_EQ(value_append(s.me, &s.draft, &s.key, s.bytes, 40), SHMC_OK);
 	CHECK_EQ(value_append(s.me, &s.draft, &s.key, s.bytes + 40, 60),
 	    SHMC_OK);
-	CHECK_EQ(value_complete(s.me, &s.draft, &s.key, 0, &s.entry), SHMC_OK);
+	CHECK_EQ(value_complete(s.me, &s.draft, &s.key, &no_terms, &s.entry), SHMC_OK);
 	REQUIRE(entry_read(s.seg, s.entry, &s.view));
 	CHECK(s.view.value != NULL);
 	check_bytes(&s, 100);
@@ -192,7 +192,7 @@ TEST(value__nothing_appended__is_the_empty_value)
 {
 	struct scene s = scene_new();
 
-	CHECK_EQ(value_complete(s.me, &s.draft, &s.key, 0, &s.entry), SHMC_OK);
+	CHECK_EQ(value_complete(s.me, &s.draft, &s.key, &no_terms, &s.entry), SHMC_OK);
 	REQUIRE(entry_read(s.seg, s.entry, &s.view));
 	CHECK_EQ(s.view.value_bytes, 0);
 	scene_end(&s);
@@ -293,6 +293,6 @@ TEST(value__number_of_a_piece_scribbled__nothing_outside_is_touched)
 	CHECK_EQ(write_bytes(&s, 3 * s.block), SHMC_OK);
 	s.seg->blocks[s.view.first_piece].next = UINT32_MAX;
 	value_settle(s.me, &s.draft);
-	CHECK(!view_copy_entry(s.seg, &s.view, 0, s.back, 3 * s.block));
+	CHECK(!copy_pieces(s.seg, &s.view, s.back, 3 * s.block));
 	scene_end(&s);
 }

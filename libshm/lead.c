@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The leader's calls: filling, and the ways to end.
+ *
+ * Order of a commit: the entry is written, the flight is committed, the entry is
+ * linked, the flight is finished (docs/design.md, "Flights").  What a kill at
+ * each step leaves is said there.
+ */
+#include "lead.h"
+
+#include "clock.h"
+#include "counters.h"
+#include "read.h"
+#include "store.h"
+#include "testpoint.h"
+#include "view.h"
+
+/* Longest lease that may be asked for. */
+#define LEASE_MAX_MS (1ull << 32)
+/* Waiters of a result that cannot be shared compute so many at a time. */
+#define DEFAULT_FAN_OUT 8u
+/* Longer messages of errors are cut. */
+#define MESSAGE_MAX 1024u
+
+/* NULL: over, or a child's copy of its parent's. */
+static struct lead *
+live_lead(struct shmc_lead *handle)
+{
+	struct lead *lead;
+
+	if (handle == NULL)
+		return NULL;
+	lead = lead_of(handle);
+	if (lead->cache == NULL ||
+	    !member_is_ours(&lead->cache->members, lead->me, lead->family))
+		return NULL;
+	return lead;
+}
+
+/* ---------------------------------------------------------------- ending -- */
+
+/* An older value is what fetch hands out if there is nothing newer. */
+static void
+fall_back(struct lead *lead, enum shmc_status status)
+{
+	if (lead->view == NULL || lead->old.data == NULL ||
+	    (status != SHMC_ABANDONED && status != SHMC_ERROR &&
+		status != SHMC_NO_MEMORY && status != SHMC_TOO_LARGE))
+		return;
+	shmc_view_release(lead->view);
+	view_move(lead->view, &lead->old);
+	lead->view->role = SHMC_ROLE_STALE;
+	lead->view->waited_ns = lead->waited_ns;
+	count(lead->me->slot, COUNT_STALE_HITS);
+	lead->status = SHMC_OK;
+}
+
+static enum shmc_status
+lead_over(struct lead *lead, enum shmc_status status)
+{
+	value_drop(lead->me, &lead->draft);
+	lead->me->leads--;
+	lead->status = status;
+	fall_back(lead, status);
+	shmc_view_release(&lead->old);
+	lead->cache = NULL;
+	return status;
+}
+
+/* Somebody else leads: what we have written goes. */
+static enum shmc_status
+lead_fenced(struct lead *lead)
+{
+	count(lead->me->slot, COUNT_FENCED);
+	return lead_over(lead, SHMC_FENCED);
+}
+
+/* Whether it still is ours to end. */
+static bool
+still_leads(const struct lead *lead)
+{
+	return lead->kind != LEAD_FLIGHT ||
+	    flight_leads(lead->me->seg, &lead->hold);
+}
+
+static enum shmc_status
+lead_abandoned(struct lead *lead, enum shmc_status status)
+{
+	bool ours = lead->kind == LEAD_PRIVATE ||
+	    flight_abandon(lead->me, &lead->hold);
+
+	if (!ours && lead->kind == LEAD_FLIGHT)
+		return lead_fenced(lead);
+	count(lead->me->slot, COUNT_ABANDONS);
+	return lead_over(lead, status);
+}
+
+/* The leader's own view of what it has made; the block is its own. */
+static bool
+view_result(struct lead *lead, uint64_t entry, struct shmc_view *view,
+    uint32_t flags, uint32_t served)
+{
+	struct entry_view bounds;
+
+	if (view == NULL)
+		return true;
+	shmc_view_release(view);
+	if (!entry_read(lead->me->seg, entry, &bounds) ||
+	    !view_open(lead->cache, lead->me, entry, &bounds, view))
+		return false;
+	view->role = lead->role;
+	view->flags = flags;
+	view->waited_ns = lead->waited_ns;
+	view->served = served;
+	return true;
+}
+
+/* How an ending goes on from an entry that stands in our OPEN block. */
+struct ending {
+	uint64_t entry;
+	enum entry_kind kind;
+	bool stored;
+	struct shmc_view *view; /* the caller's; may be NULL */
+};
+
+/* The flight's part: RESULT, the index, DONE.  False: fenced. */
+static bool
+publish(struct lead *lead, const struct ending *e, uint32_t *flags)
+{
+	struct member *me = lead->me;
+	struct line_guard guard;
+
+	if (!flight_commit(me, &lead->hold, e->entry))
+		return false;
+	if (e->stored) {
+		guard = flight_guard(me->seg, &lead->hold);
+		flight_supersede_older(me, lead->key.hash, lead->hold.number);
+		if (!store_link_result(me, &lead->key, e->entry, lead->seen,
+			&guard)) {
+			*flags = SHMC_SUPERSEDED;
+			count(me->slot, COUNT_SUPERSEDED);
+		}
+	} else {
+		*flags = SHMC_UNSTORED;
+	}
+	flight_finish(me, lead->hold.number);
+	return true;
+}
+
+static enum shmc_status
+end_with(struct lead *lead, const struct ending *e)
+{
+	struct member *me = lead->me;
+	uint32_t flags = SHMC_UNSTORED, served = 0;
+	enum shmc_status status = SHMC_OK;
+
+	if (lead->kind == LEAD_FLIGHT) {
+		served = flight_joined(me->seg, lead->hold.number);
+		if (!publish(lead, e, &flags))
+			return lead_fenced(lead);
+	}
+	if (e->kind == KIND_VALUE || e->kind == KIND_ERROR) {
+		if (!view_result(lead, e->entry, e->view, flags, served) ||
+		    (lead->view != e->view &&
+			!view_result(lead, e->entry, lead->view, flags, served)))
+			status = SHMC_BUSY;
+		if (e->kind == KIND_ERROR && lead->view != NULL &&
+		    status == SHMC_OK)
+			(void)read_failure(KIND_ERROR, lead->view);
+	}
+	value_settle(me, &lead->draft);
+	if (lead->kind == LEAD_PERMIT)
+		(void)flight_abandon(me, &lead->hold); /* to the next in line */
+	count(me->slot, e->kind == KIND_VALUE ? COUNT_COMMITS : COUNT_ERRORS);
+	return status;
+}
+
+/* ----------------------------------------------------------------- values -- */
+
+/* Terms as the caller gave them, complete for an entry of ours. */
+static void
+complete_terms(struct lead *lead, uint64_t ttl_ms, enum entry_kind kind,
+    struct entry_terms *terms)
+{
+	*terms = lead->terms;
+	terms->kind = kind;
+	terms->unlinked = lead->kind != LEAD_FLIGHT;
+	terms->expiry_ms = cache_expiry(lead->me->seg,
+	    store_jitter(ttl_ms, lead->jitter_percent));
+	if (lead->wants_cost && kind == KIND_VALUE)
+		terms->cost_us = (uint32_t)min_u64(UINT32_MAX,
+		    1 + (clock_ns() - lead->started_ns) / 1000);
+}
+
+/* Waiters are told to compute for themselves; the caller has its own answer. */
+static enum shmc_status pass_flight(struct lead *lead, uint32_t fan_out,
+    uint64_t ttl_ms);
+
+/*
+ * It cannot be shared.  Beyond the limit of R22, or with all memory pinned, the
+ * waiters compute for themselves.
+ */
+static enum shmc_status
+no_value(struct lead *lead, enum shmc_status status)
+{
+	enum shmc_status passed;
+
+	if (status == SHMC_NO_MEMORY)
+		count(lead->me->slot, COUNT_REFUSED);
+	if (lead->kind != LEAD_FLIGHT)
+		return lead_abandoned(lead, status);
+	value_drop(lead->me, &lead->draft);
+	passed = pass_flight(lead, DEFAULT_FAN_OUT, 0);
+	if (passed == SHMC_FENCED)
+		return lead_fenced(lead);
+	if (passed != SHMC_OK && !flight_cancel(lead->me, &lead->hold))
+		return lead_fenced(lead);
+	return lead_over(lead, status);
+}
+
+/* What was appended, stored or only shared. */
+static enum shmc_status
+end_with_draft(struct shmc_lead *handle, uint64_t ttl_ms, bool stored,
+    struct shmc_view *view)
+{
+	struct lead *lead = live_lead(handle);
+	struct ending e = { .kind = KIND_VALUE, .stored = stored, .view = view };
+	struct entry_terms terms;
+	enum shmc_status status;
+
+	if (view != NULL && (lead == NULL || view != lead->view))
+		memset(view, 0, sizeof *view);
+	if (lead == NULL)
+		return SHMC_FENCED;
+	complete_terms(lead, ttl_ms, KIND_VALUE, &terms);
+	status = (enum shmc_status)lead->status;
+	if (status == SHMC_OK)
+		status = value_complete(lead->me, &lead->draft, &lead->key,
+		    &terms, &e.entry);
+	if (status != SHMC_OK)
+		return no_value(lead, status);
+	status = end_with(lead, &e);
+	return lead->cache == NULL ? status : lead_over(lead, status);
+}
+
+enum shmc_status
+shmc_lead_commit(struct shmc_lead *handle, uint64_t ttl_ms,
+    struct shmc_view *view)
+{
+	return end_with_draft(handle, ttl_ms, true, view);
+}
+
+enum shmc_status
+shmc_lead_share(struct shmc_lead *handle, struct shmc_view *view)
+{
+	return end_with_draft(handle, 0, false, view);
+}
+
+enum shmc_status
+shmc_lead_append(struct shmc_lead *handle, const void *data, size_t bytes)
+{
+	struct lead *lead = live_lead(handle);
+
+	if (lead == NULL)
+		return SHMC_FENCED;
+	if (data == NULL && bytes > 0)
+		return SHMC_INVALID;
+	if (!still_leads(lead)) {
+		count(lead->me->slot, COUNT_FENCED);
+		return SHMC_FENCED;
+	}
+	if (lead->status != SHMC_OK)
+		return (enum shmc_status)lead->status;
+	lead->status = value_append(lead->me, &lead->draft, &lead->key,
+	    data, bytes);
+	return (enum shmc_status)lead->status;
+}
+
+/* One value of known length. */
+static enum shmc_status
+end_with_value(struct lead *lead, const void *value, size_t value_bytes,
+    const struct entry_terms *terms, struct ending *e)
+{
+	enum shmc_status status;
+
+	value_drop(lead->me, &lead->draft);
+	status = value_write(lead->me, &lead->draft, &lead->key, value,
+	    value_bytes, terms, &e->entry);
+	if (status != SHMC_OK)
+		return no_value(lead, status);
+	status = end_with(lead, e);
+	return lead->cache == NULL ? status : lead_over(lead, status);
+}
+
+enum shmc_status
+shmc_lead_value(struct shmc_lead *handle, const void *value,
+    size_t value_bytes, uint64_t ttl_ms, struct shmc_view *view)
+{
+	struct lead *lead = live_lead(handle);
+	struct ending e = { .kind = KIND_VALUE, .stored = true, .view = view };
+	struct entry_terms terms;
+
+	if (view != NULL && (lead == NULL || view != lead->view))
+		memset(view, 0, sizeof *view);
+	if (lead == NULL)
+		return SHMC_FENCED;
+	if (value == NULL && value_bytes > 0)
+		return SHMC_INVALID;
+	complete_terms(lead, ttl_ms, KIND_VALUE, &terms);
+	return end_with_value(lead, value, value_bytes, &terms, &e);
+}
+
+enum shmc_status
+shmc_lead_refresh(struct shmc_lead *handle, uint64_t ttl_ms,
+    struct shmc_view *view)
+{
+	struct lead *lead = live_lead(handle);
+	const void *data;
+	size_t bytes;
+
+	if (lead == NULL)
+		return SHMC_FENCED;
+	if (lead->old.data == NULL)
+		return SHMC_MISS;
+	if (lead->old.piece_bytes == lead->old.size_bytes)
+		return shmc_lead_value(handle, lead->old.data,
+		    lead->old.size_bytes, ttl_ms, view);
+	value_drop(lead->me, &lead->draft);
+	for (size_t at = 0; at < lead->old.size_bytes; at += bytes) {
+		enum shmc_status status = shmc_view_piece(&lead->old, at,
+		    &data, &bytes);
+
+		if (status != SHMC_OK || bytes == 0)
+			return lead_abandoned(lead, SHMC_ABANDONED);
+		if (shmc_lead_append(handle, data, bytes) != SHMC_OK)
+			break; /* commit answers for it */
+	}
+	return shmc_lead_commit(handle, ttl_ms, view);
+}
+
+/* ------------------------------------------------------- what is no value -- */
+
+/*
+ * An entry that is no value: remembered in its share of memory for ttl_ms; if
+ * that is used up, or ttl_ms is 0, only shared.
+ */
+static enum shmc_status
+write_aside(struct lead *lead, enum entry_kind kind, const void *bytes,
+    size_t size, uint64_t ttl_ms, struct ending *e)
+{
+	struct entry_terms terms;
+	enum shmc_status status = SHMC_NO_MEMORY;
+
+	complete_terms(lead, ttl_ms, kind, &terms);
+	e->kind = kind;
+	e->stored = ttl_ms > 0;
+	if (e->stored)
+		status = value_write(lead->me, &lead->draft, &lead->key, bytes,
+		    size, &terms, &e->entry);
+	if (status == SHMC_OK)
+		return status;
+	e->stored = false;
+	terms.unlinked = true;
+	return value_write(lead->me, &lead->draft, &lead->key, bytes, size,
+	    &terms, &e->entry);
+}
+
+static enum shmc_status
+end_aside(struct lead *lead, enum entry_kind kind, const void *bytes,
+    size_t size, uint64_t ttl_ms, enum shmc_status meaning)
+{
+	struct ending e = { .view = NULL };
+	enum shmc_status status;
+
+	value_drop(lead->me, &lead->draft);
+	/* An older value is better than a fresh error: keep it (R15). */
+	if (kind == KIND_ERROR && lead->old.data != NULL)
+		ttl_ms = 0;
+	status = write_aside(lead, kind, bytes, size, ttl_ms, &e);
+	if (status != SHMC_OK)
+		return no_value(lead, status);
+	status = end_with(lead, &e);
+	if (lead->cache == NULL)
+		return status;
+	if (status != SHMC_OK)
+		return lead_over(lead, status);
+	(void)lead_over(lead, meaning);
+	return SHMC_OK;
+}
+
+enum shmc_status
+shmc_lead_error(struct shmc_lead *handle, int32_t code, const char *message,
+    uint64_t ttl_ms)
+{
+	struct lead *lead = live_lead(handle);
+	char bytes[sizeof(struct failure) + MESSAGE_MAX];
+	struct failure failure = { code };
+	size_t n = message == NULL ? 0 : strnlen(message, MESSAGE_MAX);
+
+	if (lead == NULL)
+		return SHMC_FENCED;
+	memcpy(bytes, &failure, sizeof failure);
+	if (n > 0)
+		memcpy(bytes + sizeof failure, message, n);
+	return end_aside(lead, KIND_ERROR, bytes, sizeof failure + n, ttl_ms,
+	    SHMC_ERROR);
+}
+
+enum shmc_status
+shmc_lead_absent(struct shmc_lead *handle, uint64_t ttl_ms)
+{
+	struct lead *lead = live_lead(handle);
+
+	if (lead == NULL)
+		return SHMC_FENCED;
+	return end_aside(lead, KIND_ABSENT, "", 0, ttl_ms, SHMC_ABSENT);
+}
+
+static enum shmc_status
+pass_flight(struct lead *lead, uint32_t fan_out, uint64_t ttl_ms)
+{
+	struct ending e = { .view = NULL };
+	uint32_t flags;
+	enum shmc_status status = write_aside(lead, KIND_PASS, &fan_out,
+	    sizeof fan_out, ttl_ms, &e);
+
+	if (status != SHMC_OK)
+		return status;
+	return publish(lead, &e, &flags) ? SHMC_OK : SHMC_FENCED;
+}
+
+enum shmc_status
+shmc_lead_pass(struct shmc_lead *handle, uint32_t fan_out, uint64_t ttl_ms,
+    struct shmc_view *view)
+{
+	struct lead *lead = live_lead(handle);
+	struct draft own;
+	enum shmc_status status = SHMC_OK;
+
+	if (lead == NULL)
+		return SHMC_FENCED;
+	if (fan_out < 1 || fan_out > 64)
+		return SHMC_INVALID;
+	if (lead->kind == LEAD_FLIGHT) {
+		own = lead->draft;
+		lead->draft = (struct draft){ 0 };
+		status = pass_flight(lead, fan_out, ttl_ms);
+		lead->draft = own;
+		if (status == SHMC_FENCED)
+			return lead_fenced(lead);
+		if (status != SHMC_OK &&
+		    !flight_cancel(lead->me, &lead->hold))
+			return lead_fenced(lead);
+		lead->kind = LEAD_PRIVATE;
+	}
+	return end_with_draft(handle, 0, false, view);
+}
+
+/* ------------------------------------------------------------------ rest -- */
+
+void
+shmc_lead_abandon(struct shmc_lead *handle)
+{
+	struct lead *lead = live_lead(handle);
+
+	if (lead != NULL)
+		(void)lead_abandoned(lead, SHMC_ABANDONED);
+}
+
+enum shmc_status
+shmc_lead_terms(struct shmc_lead *handle, const struct shmc_terms *terms)
+{
+	struct lead *lead = live_lead(handle);
+	struct entry_terms resolved;
+	enum shmc_status status;
+
+	if (lead == NULL)
+		return SHMC_FENCED;
+	if (terms == NULL)
+		return SHMC_INVALID;
+	/* Tags count from when the computation began. */
+	status = store_terms(lead->me->seg, terms, 0, lead->terms.tag_clock,
+	    &resolved);
+	if (status != SHMC_OK)
+		return status;
+	lead->terms = resolved;
+	lead->jitter_percent = terms->jitter_percent;
+	return SHMC_OK;
+}
+
+struct shmc_view *
+shmc_lead_old(struct shmc_lead *handle)
+{
+	struct lead *lead = live_lead(handle);
+
+	return lead == NULL || lead->old.data == NULL ? NULL : &lead->old;
+}
+
+enum shmc_status
+shmc_lead_extend(struct shmc_lead *handle, uint64_t lease_ms)
+{
+	struct lead *lead = live_lead(handle);
+
+	if (lease_ms > LEASE_MAX_MS)
+		return SHMC_INVALID;
+	if (lead == NULL)
+		return SHMC_FENCED;
+	if (lead->kind == LEAD_PRIVATE ||
+	    flight_extend(lead->me, &lead->hold, lease_ms != 0 ?
+		lease_ms * NS_PER_MS : lead->me->seg->lease_ns))
+		return SHMC_OK;
+	count(lead->me->slot, COUNT_FENCED);
+	return SHMC_FENCED;
+}
+
+unsigned
+shmc_lead_waiters(const struct shmc_lead *handle)
+{
+	const struct lead *lead;
+
+	if (handle == NULL)
+		return 0;
+	lead = (const struct lead *)(const void *)handle->opaque;
+	if (lead->cache == NULL || lead->kind != LEAD_FLIGHT ||
+	    !still_leads(lead))
+		return 0;
+	return flight_waiters(lead->me->seg, lead->hold.number);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Named leases: locks over processes.
+ *
+ * A lease is a flight that never has a result: to hold it is to lead, to wait
+ * for it is to join, to release it is to abandon, and a holder's death or lateness promotes
+ * the next.  So everything that flight.c says of kills holds of leases, and the
+ * walk that finds deadlocks goes over both.
+ */
+#include "clock.h"
+#include "counters.h"
+#include "flight.h"
+#include "cache.h"
+#include "testpoint.h"
+
+#include <string.h>
+
+#define LEASE_MAX_MS (1ull << 32)
+
+struct lease {
+	struct shmc *cache; /* NULL: not held */
+	struct member *me;
+	uint64_t family;
+	struct flight_hold hold;
+};
+static_assert(sizeof(struct lease) <=
+    sizeof((struct shmc_lease){ 0 }.opaque), "it must fit");
+
+/* Apart from the flights of keys with the same bytes. */
+static uint64_t
+lease_hash(const struct shmc *cache, const struct key *key)
+{
+	uint64_t x = key->hash ^ cache->seg.seed ^ 0x6c65617365ull;
+
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+	return x ^ (x >> 31);
+}
+
+static enum shmc_status
+hold_lease(struct shmc *cache, struct member *me,
+    const struct flight_hold *hold, struct shmc_lease *handle)
+{
+	struct lease *lease = (void *)handle->opaque;
+
+	lease->cache = cache;
+	lease->me = me;
+	lease->family = load_relaxed(&me->family); /* our own */
+	lease->hold = *hold;
+	me->leads++;
+	/* Relaxed: it only has to be larger than every earlier one. */
+	handle->token = 1 + atomic_fetch_add_explicit(
+	    &cache->seg.header->lease_tokens, 1, memory_order_relaxed);
+	TESTPOINT("lease_held");
+	return SHMC_OK;
+}
+
+/* One attempt; SHMC_MISS: try again. */
+static enum shmc_status
+try_lease(struct shmc *cache, struct member *me, uint64_t hash,
+    uint64_t lease_ns, uint64_t deadline_ns, struct shmc_lease *handle)
+{
+	struct flight_hold hold;
+	enum flight_event event;
+
+	switch (flight_enter(me, hash, lease_ns, true, &hold)) {
+	case FLIGHT_LEADS:
+		return hold_lease(cache, me, &hold, handle);
+	case FLIGHT_FULL:
+		return SHMC_BUSY;
+	case FLIGHT_AGAIN:
+	case FLIGHT_TAKEN:
+		return SHMC_MISS;
+	case FLIGHT_JOINS:
+		break;
+	}
+	event = flight_await(me, &hold, deadline_ns, lease_ns);
+	if (event == FLIGHT_PROMOTED)
+		return hold_lease(cache, me, &hold, handle);
+	if (event != FLIGHT_GONE)
+		flight_leave(me);
+	if (event == FLIGHT_LATE) {
+		count(me->slot, COUNT_TIMEOUTS);
+		return SHMC_TIMEOUT;
+	}
+	if (event == FLIGHT_CYCLE) {
+		count(me->slot, COUNT_DEADLOCKS);
+		return SHMC_DEADLOCK;
+	}
+	return SHMC_MISS;
+}
+
+enum shmc_status
+shmc_lease_acquire(struct shmc *cache, const void *name, size_t name_bytes,
+    const struct shmc_wait *given, struct shmc_lease *lease)
+{
+	struct shmc_wait wait = SHMC_WAIT_INIT;
+	struct key key;
+	enum shmc_status status;
+	struct member *me;
+
+	if (lease == NULL || (given != NULL &&
+	    (given->struct_bytes < sizeof(size_t) ||
+		given->struct_bytes > 4096)))
+		return SHMC_INVALID;
+	memset(lease, 0, sizeof *lease);
+	if (given != NULL)
+		memcpy(&wait, given, min_u64(given->struct_bytes, sizeof wait));
+	status = cache_key(cache, name, name_bytes, &key);
+	if (status != SHMC_OK || wait.lease_ms > LEASE_MAX_MS)
+		return status != SHMC_OK ? status : SHMC_INVALID;
+	me = cache_member(cache);
+	if (me == NULL)
+		return SHMC_BUSY;
+	if (wait.deadline_ns == 0)
+		wait.deadline_ns = clock_ns() + cache->seg.wait_ns;
+	/* Each turn but the last is another participant's progress. */
+	do
+		status = try_lease(cache, me, lease_hash(cache, &key),
+		    wait.lease_ms != 0 ? wait.lease_ms * NS_PER_MS :
+					 cache->seg.lease_ns,
+		    wait.deadline_ns, lease);
+	while (status == SHMC_MISS);
+	return status;
+}
+
+/* NULL: not held, or a child's copy of its parent's. */
+static struct lease *
+live_lease(struct shmc_lease *handle)
+{
+	struct lease *lease;
+
+	if (handle == NULL)
+		return NULL;
+	lease = (void *)handle->opaque;
+	if (lease->cache == NULL ||
+	    !member_is_ours(&lease->cache->members, lease->me, lease->family))
+		return NULL;
+	return lease;
+}
+
+enum shmc_status
+shmc_lease_extend(struct shmc_lease *handle, uint64_t lease_ms)
+{
+	struct lease *lease = live_lease(handle);
+
+	if (lease_ms > LEASE_MAX_MS)
+		return SHMC_INVALID;
+	if (lease == NULL || !flight_extend(lease->me, &lease->hold,
+		lease_ms != 0 ? lease_ms * NS_PER_MS :
+				lease->cache->seg.lease_ns))
+		return SHMC_FENCED;
+	return SHMC_OK;
+}
+
+enum shmc_status
+shmc_lease_release(struct shmc_lease *handle)
+{
+	struct lease *lease = live_lease(handle);
+	bool ours;
+
+	if (lease == NULL)
+		return SHMC_FENCED;
+	ours = flight_abandon(lease->me, &lease->hold);
+	lease->me->leads--;
+	lease->cache = NULL;
+	return ours ? SHMC_OK : SHMC_FENCED;
+}

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * get, view and get_many.
+ *
+ * Reads are sections of grace.h: nothing shared is written on a hit but the
+ * reader's own slot and, at most three times, the entry's freq.
+ */
+#include "read.h"
+
+#include "counters.h"
+#include "grace.h"
+#include "index.h"
+#include "view.h"
+
+#include <string.h>
+
+/* Larger copies pin their entry instead of holding up a grace period. */
+#define COPY_IN_SECTION_MAX (64u << 10)
+/* Keys whose memory is fetched together: perf/run many. */
+#define MANY 16u
+
+/* ------------------------------------------------------------------ find -- */
+
+static void
+describe(struct member *me, const struct entry_view *bounds,
+    struct found *found)
+{
+	found->kind = bounds->kind;
+	found->fresh_ms = UINT64_MAX;
+	found->cost_us = 0;
+	if (bounds->expiry_ms != 0)
+		found->fresh_ms = entry_fresh_ms(me->seg, bounds);
+	if (bounds->extra != NULL) /* line.L1 */
+		found->cost_us = load_relaxed(&bounds->extra->cost_us);
+}
+
+enum shmc_status
+read_find(struct shmc *cache, struct member *me, const struct key *key,
+    struct shmc_view *view, struct found *found)
+{
+	/* Again only after a revocation, each of which frees memory. */
+	for (unsigned n = 1;; n++) {
+		struct entry_view bounds;
+		_Atomic uint64_t *at;
+		uint64_t word;
+		bool opened = false;
+
+		found->age = AGE_OVER;
+		grace_enter(me);
+		word = index_find(me->seg, key, &bounds, &at);
+		found->word = word;
+		if (word != WORD_EMPTY)
+			found->age = entry_age(me->seg, &bounds);
+		if (found->age != AGE_OVER) {
+			describe(me, &bounds, found);
+			opened = view_open(cache, me, word, &bounds, view);
+		}
+		if (unlikely(!grace_trusted(me))) {
+			grace_exit(me);
+			if (opened)
+				shmc_view_release(view);
+			found->age = AGE_OVER;
+			if (!grace_retry(me, n))
+				return SHMC_BUSY;
+			continue;
+		}
+		if (word != WORD_EMPTY)
+			index_touch(at, word);
+		grace_exit(me);
+		if (found->age == AGE_OVER)
+			return SHMC_MISS;
+		return opened ? SHMC_OK : SHMC_BUSY;
+	}
+}
+
+enum shmc_status
+read_failure(enum entry_kind kind, struct shmc_view *view)
+{
+	struct failure failure = { 0 };
+	uint32_t role = view->role;
+
+	if (kind == KIND_ABSENT || view->piece_bytes < sizeof failure) {
+		shmc_view_release(view);
+		view->role = role;
+		return SHMC_ABSENT;
+	}
+	memcpy(&failure, view->data, sizeof failure);
+	view->error = failure.code;
+	view_skip(view, sizeof failure);
+	return SHMC_ERROR;
+}
+
+uint32_t
+read_fan_out(const struct shmc_view *view)
+{
+	uint32_t fan_out = 1;
+
+	if (view->piece_bytes >= sizeof fan_out)
+		memcpy(&fan_out, view->data, sizeof fan_out);
+	return fan_out < 1 ? 1 : fan_out > 64 ? 64 : fan_out;
+}
+
+/* What a reader, who cannot compute, makes of what was found. */
+static enum shmc_status
+judge(struct member *me, struct shmc_view *view, const struct found *found)
+{
+	if (found->age == AGE_KEPT || found->kind == KIND_PASS) {
+		shmc_view_release(view);
+		count(me->slot, COUNT_MISSES);
+		return SHMC_MISS;
+	}
+	view->role = found->age == AGE_STALE ? SHMC_ROLE_STALE : SHMC_ROLE_HIT;
+	count(me->slot, found->age == AGE_STALE ? COUNT_STALE_HITS : COUNT_HITS);
+	if (found->kind != KIND_VALUE)
+		return read_failure(found->kind, view);
+	return SHMC_OK;
+}
+
+static enum shmc_status
+view_key(struct shmc *cache, struct member *me, const struct key *key,
+    struct shmc_view *view)
+{
+	struct found found;
+	enum shmc_status status = read_find(cache, me, key, view, &found);
+
+	if (status == SHMC_OK)
+		return judge(me, view, &found);
+	if (status == SHMC_MISS)
+		count(me->slot, COUNT_MISSES);
+	return status;
+}
+
+enum shmc_status
+shmc_view(struct shmc *cache, const void *key, size_t key_bytes,
+    struct shmc_view *view)
+{
+	enum shmc_status status;
+	struct member *me;
+	struct key k;
+
+	if (view == NULL)
+		return SHMC_INVALID;
+	memset(view, 0, sizeof *view);
+	status = cache_key(cache, key, key_bytes, &k);
+	if (status != SHMC_OK)
+		return status;
+	me = cache_member(cache);
+	if (me == NULL)
+		return SHMC_BUSY;
+	return view_key(cache, me, &k, view);
+}
+
+/* ------------------------------------------------------------------- get -- */
+
+/* Copies through a view: what is large, no plain value, or was revoked. */
+static enum shmc_status
+get_by_view(struct shmc *cache, struct member *me, const struct key *key,
+    void *buffer, size_t buffer_bytes, size_t *value_bytes)
+{
+	struct shmc_view view = { 0 };
+	enum shmc_status status = view_key(cache, me, key, &view);
+
+	if (status != SHMC_OK && status != SHMC_ERROR)
+		return status;
+	*value_bytes = view.size_bytes;
+	if (view.size_bytes > buffer_bytes)
+		status = SHMC_TRUNCATED;
+	else if (shmc_view_copy(&view, buffer, buffer_bytes) != view.size_bytes)
+		status = SHMC_MISS; /* a scribbled chain of pieces */
+	else if (view.role == SHMC_ROLE_STALE && status == SHMC_OK)
+		status = SHMC_STALE;
+	shmc_view_release(&view);
+	return status;
+}
+
+/* A plain value, fresh and small: what get_in_section() is for. */
+static bool
+is_plain(const struct segment *seg, const struct entry_view *bounds)
+{
+	return bounds->value != NULL && bounds->kind == KIND_VALUE &&
+	    bounds->value_bytes <= COPY_IN_SECTION_MAX &&
+	    entry_age(seg, bounds) == AGE_FRESH;
+}
+
+/*
+ * Within a section: the answer, or false if the entry is not plain.
+ */
+static bool
+copy_found(struct member *me, uint64_t word, _Atomic uint64_t *at,
+    const struct entry_view *bounds, void *buffer, size_t buffer_bytes,
+    size_t *value_bytes, enum shmc_status *status)
+{
+	if (unlikely(!is_plain(me->seg, bounds)))
+		return false;
+	*value_bytes = bounds->value_bytes;
+	*status = SHMC_TRUNCATED;
+	if (likely(bounds->value_bytes <= buffer_bytes)) {
+		memcpy(buffer, bounds->value, bounds->value_bytes);
+		*status = SHMC_OK;
+	}
+	index_touch(at, word);
+	return true;
+}
+
+/* One section.  False: to be done by view instead. */
+static bool
+get_in_section(struct member *me, const struct key *key, void *buffer,
+    size_t buffer_bytes, size_t *value_bytes, enum shmc_status *status)
+{
+	struct entry_view bounds;
+	_Atomic uint64_t *at;
+	bool done = true;
+	uint64_t word;
+
+	grace_enter(me);
+	word = index_find(me->seg, key, &bounds, &at);
+	*status = SHMC_MISS;
+	if (likely(word != WORD_EMPTY))
+		done = copy_found(me, word, at, &bounds, buffer, buffer_bytes,
+		    value_bytes, status);
+	if (unlikely(!grace_trusted(me))) {
+		grace_exit(me);
+		return !grace_retry(me, 1);
+	}
+	grace_exit(me);
+	if (likely(done))
+		count(me->slot, *status == SHMC_MISS ? COUNT_MISSES :
+						       COUNT_HITS);
+	return done;
+}
+
+enum shmc_status
+shmc_get(struct shmc *cache, const void *key, size_t key_bytes, void *buffer,
+    size_t buffer_bytes, size_t *value_bytes)
+{
+	enum shmc_status status;
+	struct member *me;
+	struct key k;
+	char none;
+
+	if (unlikely(value_bytes == NULL ||
+	    (buffer == NULL && buffer_bytes > 0)))
+		return SHMC_INVALID;
+	status = cache_key(cache, key, key_bytes, &k);
+	if (unlikely(status != SHMC_OK))
+		return status;
+	me = cache_member(cache);
+	if (unlikely(me == NULL))
+		return SHMC_BUSY;
+	if (buffer == NULL)
+		buffer = &none;
+	if (unlikely(!get_in_section(me, &k, buffer, buffer_bytes,
+		value_bytes, &status)))
+		status = get_by_view(cache, me, &k, buffer, buffer_bytes,
+		    value_bytes);
+	return status;
+}
+
+/* -------------------------------------------------------------- get_many -- */
+
+/* One of up to MANY keys, through the stages. */
+struct probe {
+	struct key key;
+	bool valid;
+	bool done;
+};
+
+static void
+prepare(struct shmc *cache, struct shmc_item *item, struct probe *probe)
+{
+	item->value_bytes = 0;
+	item->status = cache_key(cache, item->key, item->key_bytes,
+	    &probe->key);
+	if (item->buffer == NULL && item->buffer_bytes > 0)
+		item->status = SHMC_INVALID;
+	probe->valid = item->status == SHMC_OK;
+	probe->done = !probe->valid;
+	if (probe->valid)
+		index_prefetch_line(&cache->seg, probe->key.hash);
+}
+
+static void
+answer(struct member *me, struct shmc_item *item, struct probe *probe)
+{
+	struct entry_view bounds;
+	_Atomic uint64_t *at;
+	uint64_t word = index_find(me->seg, &probe->key, &bounds, &at);
+	char none;
+
+	item->status = SHMC_MISS;
+	probe->done = word == WORD_EMPTY ||
+	    copy_found(me, word, at, &bounds,
+		item->buffer != NULL ? item->buffer : &none,
+		item->buffer_bytes, &item->value_bytes, &item->status);
+}
+
+/* Up to MANY keys, each stage for all before the next for any. */
+static void
+get_group(struct shmc *cache, struct member *me, struct shmc_item *items,
+    size_t n)
+{
+	struct probe probes[MANY];
+	bool trusted;
+
+	for (size_t i = 0; i < n; i++)
+		prepare(cache, &items[i], &probes[i]);
+	grace_enter(me);
+	for (size_t i = 0; i < n; i++)
+		if (probes[i].valid)
+			index_prefetch_entry(me->seg, probes[i].key.hash);
+	for (size_t i = 0; i < n; i++)
+		if (probes[i].valid)
+			answer(me, &items[i], &probes[i]);
+	trusted = grace_trusted(me);
+	grace_exit(me);
+	for (size_t i = 0; i < n; i++) {
+		char none;
+
+		if (!probes[i].valid)
+			continue;
+		if (trusted && probes[i].done)
+			count(me->slot, items[i].status == SHMC_MISS ?
+				COUNT_MISSES : COUNT_HITS);
+		else
+			items[i].status = get_by_view(cache, me,
+			    &probes[i].key, items[i].buffer != NULL ?
+				items[i].buffer : &none,
+			    items[i].buffer_bytes, &items[i].value_bytes);
+	}
+}
+
+size_t
+shmc_get_many(struct shmc *cache, struct shmc_item *items, size_t count)
+{
+	struct member *me;
+	size_t found = 0;
+
+	if (cache == NULL || items == NULL)
+		return 0;
+	me = cache_member(cache);
+	for (size_t at = 0; at < count; at += MANY) {
+		size_t n = min_u64(MANY, count - at);
+
+		if (me != NULL)
+			get_group(cache, me, &items[at], n);
+		for (size_t i = at; i < at + n; i++) {
+			if (me == NULL)
+				items[i].status = SHMC_BUSY;
+			found += items[i].status == SHMC_OK;
+		}
+	}
+	return found;
+}
