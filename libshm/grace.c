@@ -17,7 +17,7 @@
  *     acquire fence, revoked read.
  * G4  unpin (release) after the last read; pins read here (acquire).
  *
- * Progress: wait-free, two scans of the table at most.  A kill leaves nothing
+ * Progress: wait-free, as many scans of the table as sections are revoked in one, and one more.  A kill leaves nothing
  * but a note in suspect_*.  Model: tests/model/grace.pml.
  */
 #include "grace.h"
@@ -111,16 +111,13 @@ grace_start(struct segment *seg)
 
 /* ------------------------------------------------------------ one slot --- */
 
-/* In a section that may have begun before goal. */
+/* In a section that may have begun before goal: its epoch. */
 static uint64_t
 section_before(struct participant *slot, uint64_t goal)
 {
 	uint64_t epoch = load_acquire(&slot->epoch); /* G2 */
 
-	if (epoch == EPOCH_IDLE || epoch >= goal ||
-	    epoch <= load_relaxed(&slot->revoked)) /* only ever grows */
-		return EPOCH_IDLE;
-	return epoch;
+	return epoch >= goal ? EPOCH_IDLE : epoch;
 }
 
 /* The result that the slot's owner waits for is of the target. */
@@ -190,53 +187,99 @@ is_free(struct participant *slot)
 	return load_acquire(&slot->life.futex) == 0; /* life.F1 */
 }
 
+/* Sections to be revoked at a time; more have to wait. */
+#define REVOKED_MAX 16u
+
 /*
- * One look at every slot.  Revokes where that is due and says so in *again:
- * a revocation counts from the next heavy barrier on.
+ * A poll over its rounds.  A revocation counts only from the heavy barrier after
+ * it on: before, its reader may have pinned and looked at `revoked` with the pin
+ * still on its way.  So the sections seen revoked in one round are noted, and
+ * passed over in the next, which begins with that barrier.
  */
-static enum grace
-scan(struct member *me, uint64_t goal, struct grace_target target,
-    bool press, bool *again, uint32_t *dead)
+struct poll {
+	struct member *me;
+	uint64_t goal;
+	struct grace_target target;
+	bool press;
+	uint32_t dead;
+	unsigned noted; /* in this round and before */
+	unsigned known; /* before this round's barrier */
+	struct {
+		uint32_t slot;
+		uint64_t epoch;
+	} revoked[REVOKED_MAX];
+};
+
+static bool
+is_known(const struct poll *p, uint32_t slot, uint64_t epoch)
 {
-	struct segment *seg = me->seg;
+	for (unsigned i = 0; i < p->known; i++)
+		if (p->revoked[i].slot == slot && p->revoked[i].epoch == epoch)
+			return true;
+	return false;
+}
+
+/* The section is revoked, by us if that is due; noted for the next round. */
+static bool
+note_revoked(struct poll *p, uint32_t i, uint64_t epoch)
+{
+	struct participant *slot = &p->me->seg->participants[i];
+
+	if (p->noted == REVOKED_MAX)
+		return false;
+	if (epoch > load_relaxed(&slot->revoked)) { /* only ever grows */
+		if (!p->press && !overstays(slot, epoch))
+			return false;
+		revoke(p->me, slot, epoch);
+	}
+	p->revoked[p->noted].slot = i;
+	p->revoked[p->noted++].epoch = epoch;
+	return true;
+}
+
+/* One look at every slot. */
+static enum grace
+scan(struct poll *p)
+{
+	struct segment *seg = p->me->seg;
 
 	for (uint32_t i = 0; i < seg->geo.participant_count; i++) {
 		struct participant *slot = &seg->participants[i];
-		uint64_t epoch = section_before(slot, goal);
+		uint64_t epoch = section_before(slot, p->goal);
 
-		if (epoch == EPOCH_IDLE && !awaits(seg, slot, target) &&
-		    !pins(slot, target))
+		if (epoch != EPOCH_IDLE && is_known(p, i, epoch))
+			epoch = EPOCH_IDLE;
+		if (epoch == EPOCH_IDLE && !awaits(seg, slot, p->target) &&
+		    !pins(slot, p->target))
 			continue;
 		if (is_free(slot))
 			continue;
 		if (is_dead(slot)) {
-			*dead = i;
+			p->dead = i;
 			return GRACE_DEAD;
 		}
-		if (epoch == EPOCH_IDLE ||
-		    !(press || overstays(slot, epoch)))
+		if (epoch == EPOCH_IDLE || !note_revoked(p, i, epoch))
 			return GRACE_HELD;
-		revoke(me, slot, epoch);
-		*again = true;
 	}
-	return *again ? GRACE_HELD : GRACE_OVER;
+	return p->noted > p->known ? GRACE_HELD : GRACE_OVER;
 }
 
 enum grace
 grace_poll(struct member *me, uint64_t goal, struct grace_target target,
     bool press, uint32_t *dead)
 {
-	enum grace answer = GRACE_HELD;
+	struct poll p = { .me = me, .goal = goal, .target = target,
+		.press = press };
+	enum grace answer;
 
-	for (unsigned round = 0; round < 2; round++) {
-		bool again = false;
-
+	/* Each round but the last has noted a section more. */
+	do {
+		p.known = p.noted;
 		if (!barrier_heavy(me->seg->fences)) /* G1, G3 */
 			return GRACE_HELD;
-		answer = scan(me, goal, target, press, &again, dead);
-		if (!again)
-			break;
-	}
+		answer = scan(&p);
+	} while (answer == GRACE_HELD && p.noted > p.known);
+	*dead = p.dead;
 	return answer;
 }
 
