@@ -7,6 +7,7 @@
 #define PERF_READER_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "peer.h"
@@ -16,8 +17,8 @@
 /* What to do next. */
 struct slice {
 	const uint32_t *stream; /* STREAM_LENGTH indexes */
-	uint64_t chained;  /* ~0: each question waits for the last answer */
-	uint64_t start_ns; /* when to begin to warm up */
+	bool chained;		/* each question waits for the last answer */
+	uint64_t start_ns;	/* when to begin to warm up */
 	uint64_t warm_ns;
 	uint64_t count_ns; /* how long to count, after that */
 };
