@@ -26,14 +26,11 @@
  *   BUG_EVICT_ONE_TRY    the evictor ignores a failed CAS of an index word
  *   BUG_RETIRE_FIRST     the evictor retires before it unlinks
  *   BUG_EVICTING_SPARED  the reaper forgets EVICTING blocks
- *   BUG_SEAL_STORE       the reaper seals with a store
  */
 #ifndef BLOCKS
 #define BLOCKS 2
 #endif
-#ifndef WORKERS
-#define WORKERS 2
-#endif
+#define WORKERS 2 /* slots */
 #ifndef KILLS
 #define KILLS 2
 #endif
@@ -274,16 +271,7 @@ start:
 	do
 	:: atomic { life[0] == LIFE_DIED -> d = 0; break }
 	:: atomic { life[1] == LIFE_DIED -> d = 1; break }
-#if WORKERS > 2
-	:: atomic { life[2] == LIFE_DIED -> d = 2; break }
-#endif
-	:: atomic {
-		running == 0 && life[0] == LIFE_FREE && life[1] == LIFE_FREE
-#if WORKERS > 2
-		&& life[2] == LIFE_FREE
-#endif
-		-> goto out
-	   }
+	:: atomic { running == 0 && life[0] == LIFE_FREE && life[1] == LIFE_FREE -> goto out }
 	od;
 #ifndef BUG_REAP_UNLOCKED
 	atomic {
@@ -307,11 +295,7 @@ start:
 		w = block[b];
 		if
 		:: STATE(w) == OPEN && OWNER(w) == d ->
-#ifdef BUG_SEAL_STORE
-			atomic { if :: KILLED :: true -> block[b] = WORD(SEALED, 0, GEN(w)); CHECK fi }
-#else
 			cas_block(b, w, WORD(SEALED, 0, GEN(w)))
-#endif
 #ifndef BUG_EVICTING_SPARED
 		:: STATE(w) == EVICTING && OWNER(w) == d ->
 			cas_block(b, w, WORD(SEALED, 0, GEN(w)))
