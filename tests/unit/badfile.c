@@ -130,7 +130,7 @@ TEST(segment__path_is_a_symlink__is_refused_and_its_target_untouched)
 
 	path_set("target");
 	write_segment();
-	(void)strcpy(target, path);
+	(void)snprintf(target, sizeof target, "%s", path);
 	image = file_read(target);
 	path_set("link");
 	REQUIRE_EQ(symlink(target, path), 0);
@@ -144,7 +144,7 @@ TEST(segment__path_is_a_dangling_symlink__nothing_is_created)
 	char target[256];
 
 	path_set("target");
-	(void)strcpy(target, path);
+	(void)snprintf(target, sizeof target, "%s", path);
 	path_set("link");
 	REQUIRE_EQ(symlink(target, path), 0);
 	check_refused(-ELOOP, "symlink");
@@ -162,7 +162,7 @@ TEST(segment__path_is_a_fifo__is_refused_without_waiting)
 
 TEST(segment__path_is_a_device__is_refused)
 {
-	(void)strcpy(path, "/dev/null");
+	(void)snprintf(path, sizeof path, "/dev/null");
 	check_refused(-ENOTSUP, "regular file");
 }
 
@@ -173,7 +173,7 @@ TEST(segment__path_is_a_socket__is_refused)
 
 	path_set("socket");
 	REQUIRE(strlen(path) < sizeof address.sun_path);
-	(void)strcpy(address.sun_path, path);
+	(void)snprintf(address.sun_path, sizeof address.sun_path, "%.100s", path);
 	REQUIRE_EQ(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
 	check_refused(-ENOTSUP, "regular file");
 	close(fd);
@@ -508,13 +508,13 @@ create_on_small_file_system(void *arg)
 	char directory[256];
 	int r;
 
-	(void)strcpy(directory, path);
+	(void)snprintf(directory, sizeof directory, "%s", path);
 	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("shmcache-test", directory, "tmpfs", 0, "size=512k") < 0) {
 		*(_Atomic bool *)arg = true;
 		return;
 	}
-	(void)strcat(path, "/seg");
+	path_set("small/seg");
 	options = options_here(SHMC_CREATE);
 	r = shmc_open(&cache, &options, &error);
 	check_error(r, cache, &error, -ENOSPC, "free some space");

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -207,7 +208,7 @@ TEST(segment__relative_path__is_taken_from_the_working_directory)
 	char directory[256];
 	struct shmc *cache;
 
-	(void)strcpy(directory, scratch_path(""));
+	(void)snprintf(directory, sizeof directory, "%s", scratch_path(""));
 	REQUIRE_EQ(chdir(directory), 0);
 	CHECK_EQ(open_with(&options, &cache), 0);
 	CHECK_EQ(access(scratch_path("seg"), F_OK), 0);
