@@ -53,7 +53,7 @@ barrier_reads(void)
 static inline void
 barrier_light(bool fences)
 {
-	if (fences)
+	if (unlikely(fences))
 		barrier_full();
 	else
 		atomic_signal_fence(memory_order_seq_cst);

@@ -217,13 +217,10 @@ probe_slots(struct shmc *cache)
 }
 
 struct member *
-cache_member(struct shmc *cache)
+cache_enlist(struct shmc *cache)
 {
-	struct member *m = members_current(&cache->members);
+	struct member *m = members_enlist(&cache->members);
 
-	if (likely(m != NULL))
-		return m;
-	m = members_enlist(&cache->members);
 	if (m == NULL)
 		return NULL;
 	if (take_slot(cache, m) || (probe_slots(cache) && take_slot(cache, m)))
@@ -285,20 +282,6 @@ shmc_reap(struct shmc *cache)
 }
 
 /* ----------------------------------------------------------------- small -- */
-
-enum shmc_status
-cache_key(const struct shmc *cache, const void *bytes, size_t size,
-    struct key *key)
-{
-	if (unlikely(cache == NULL || (bytes == NULL && size > 0)))
-		return SHMC_INVALID;
-	if (unlikely(size > SHMC_KEY_MAX))
-		return SHMC_TOO_LARGE;
-	key->bytes = size > 0 ? bytes : "";
-	key->size = (uint32_t)size;
-	key->hash = entry_hash(&cache->seg, key->bytes, size);
-	return SHMC_OK;
-}
 
 uint64_t
 cache_expiry(const struct segment *seg, uint64_t ttl_ms)

@@ -9,18 +9,7 @@
  */
 #include "entry.h"
 
-#include "hash.h"
-
 #include <string.h>
-
-uint64_t
-entry_hash(const struct segment *seg, const void *bytes, size_t size)
-{
-	/* Relaxed: a flush that overlaps the call comes before or after it. */
-	uint64_t flushes = load_relaxed(&seg->header->flushes);
-
-	return hash_bytes(bytes, size, seg->seed + flushes);
-}
 
 /* Relaxed loads and stores of header words: the link orders them, line.L1. */
 

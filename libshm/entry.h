@@ -6,6 +6,7 @@
 #ifndef LIBSHM_ENTRY_H
 #define LIBSHM_ENTRY_H
 
+#include "hash.h"
 #include "segment.h"
 
 /* A key as the caller gave it, with its hash. */
@@ -15,8 +16,14 @@ struct key {
 	uint64_t hash;
 };
 
-uint64_t entry_hash(const struct segment *seg, const void *bytes,
-    size_t size);
+static inline uint64_t
+entry_hash(const struct segment *seg, const void *bytes, size_t size)
+{
+	/* Relaxed: a flush that overlaps the call comes before or after it. */
+	uint64_t flushes = load_relaxed(&seg->header->flushes);
+
+	return hash_bytes(bytes, size, seg->seed + flushes);
+}
 
 /* What an entry is besides its bytes. */
 struct entry_terms {

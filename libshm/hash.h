@@ -14,10 +14,16 @@
 #include <xxhash.h>
 #pragma GCC diagnostic pop
 
+/* Of any length; out of line, since XXH3 has a code path for each range. */
+uint64_t hash_long(const void *bytes, size_t count, uint64_t seed);
+
+/* The same number, without a call for keys as most are. */
 static inline uint64_t
 hash_bytes(const void *bytes, size_t count, uint64_t seed)
 {
-	return XXH3_64bits_withSeed(bytes, count, seed);
+	if (count > 8 && count <= 16)
+		return XXH3_64bits_withSeed(bytes, count, seed);
+	return hash_long(bytes, count, seed);
 }
 
 #endif

@@ -12,50 +12,31 @@
 #include "index.h"
 
 #include "counters.h"
+#include "match.h"
 #include "testpoint.h"
-
-#define TAG_BITS 13
-#define HOME_BIT TAG_BITS
-
-static struct line *
-pair_of(const struct segment *seg, uint32_t hash_high)
-{
-	uint64_t pair = (uint64_t)hash_high * seg->geo.index_pairs >> 32;
-
-	return &seg->index[2 * pair];
-}
-
-static uint64_t
-tag_of(uint64_t hash)
-{
-	return (hash & ((1u << TAG_BITS) - 1)) << WORD_TAG_SHIFT;
-}
-
-static unsigned
-home_of(uint64_t hash)
-{
-	return (unsigned)(hash >> HOME_BIT) & 1;
-}
 
 uint64_t
 index_find(const struct segment *seg, const struct key *key,
     struct entry_view *view, _Atomic uint64_t **at)
 {
-	struct line *pair = pair_of(seg, (uint32_t)(key->hash >> 32));
-	uint64_t wanted = WORD_LIVE | tag_of(key->hash);
-	unsigned home = home_of(key->hash);
+	struct line *pair = index_pair(seg, (uint32_t)(key->hash >> 32));
+	uint64_t wanted = WORD_LIVE | index_tag(key->hash);
+	unsigned home = index_home(key->hash);
 
 	for (unsigned l = 0; l < 2; l++) {
 		struct line *line = &pair[l ^ home];
 
-		for (unsigned i = 0; i < LINE_WORDS; i++) {
-			uint64_t word = load_acquire(&line->words[i]); /* line.L1 */
+		for (unsigned hits = match_line(line, wanted); hits != 0;
+		     hits &= hits - 1) {
+			_Atomic uint64_t *word_at =
+			    &line->words[__builtin_ctz(hits)];
+			uint64_t word = load_acquire(word_at); /* line.L1 */
 
-			if (likely((word & WORD_MATCH_MASK) != wanted))
+			if (unlikely((word & WORD_MATCH_MASK) != wanted))
 				continue;
 			if (entry_read(seg, word, view) &&
 			    entry_has_key(seg, view, key)) {
-				*at = &line->words[i];
+				*at = word_at;
 				return word;
 			}
 		}
@@ -63,16 +44,10 @@ index_find(const struct segment *seg, const struct key *key,
 	return WORD_EMPTY;
 }
 
-static struct line *
-home_line(const struct segment *seg, uint64_t hash)
-{
-	return pair_of(seg, (uint32_t)(hash >> 32)) + home_of(hash);
-}
-
 void
 index_prefetch_line(const struct segment *seg, uint64_t hash)
 {
-	__builtin_prefetch(home_line(seg, hash));
+	__builtin_prefetch(index_home_line(seg, hash));
 }
 
 /* Lines of the entry to bring near: header, key and a small value. */
@@ -81,8 +56,8 @@ index_prefetch_line(const struct segment *seg, uint64_t hash)
 void
 index_prefetch_entry(const struct segment *seg, uint64_t hash)
 {
-	struct line *line = home_line(seg, hash);
-	uint64_t wanted = WORD_LIVE | tag_of(hash);
+	struct line *line = index_home_line(seg, hash);
+	uint64_t wanted = WORD_LIVE | index_tag(hash);
 
 	for (unsigned i = 0; i < LINE_WORDS; i++) {
 		uint64_t word = load_relaxed(&line->words[i]); /* a guess */
@@ -95,19 +70,6 @@ index_prefetch_entry(const struct segment *seg, uint64_t hash)
 			__builtin_prefetch(at + l * CACHELINE);
 		return;
 	}
-}
-
-void
-index_touch(_Atomic uint64_t *at, uint64_t word)
-{
-	/*
-	 * The one read-modify-write of a hit, at most three times in an
-	 * entry's life.  Relaxed: a hint.  Failed: somebody else's progress.
-	 */
-	if (unlikely((word & WORD_FREQ_MASK) != WORD_FREQ_MASK))
-		(void)atomic_compare_exchange_strong_explicit(at, &word,
-		    word + WORD_FREQ_ONE, memory_order_relaxed,
-		    memory_order_relaxed);
 }
 
 /* --------------------------------------------------------------- linking -- */
@@ -134,9 +96,9 @@ query(const struct segment *seg, const struct key *key,
 	s->seg = seg;
 	s->key = key;
 	return (struct line_query){
-		.pair = pair_of(seg, (uint32_t)(key->hash >> 32)),
-		.home = home_of(key->hash),
-		.tag = tag_of(key->hash),
+		.pair = index_pair(seg, (uint32_t)(key->hash >> 32)),
+		.home = index_home(key->hash),
+		.tag = index_tag(key->hash),
 		.same = same,
 		.arg = s,
 	};
@@ -212,7 +174,7 @@ static _Atomic uint64_t *
 find_entry(const struct segment *seg, uint64_t entry, uint32_t hash_high,
     uint64_t *word)
 {
-	struct line *pair = pair_of(seg, hash_high);
+	struct line *pair = index_pair(seg, hash_high);
 
 	for (unsigned i = 0; i < PAIR_WORDS; i++) {
 		_Atomic uint64_t *at = line_word(pair, i);

@@ -6,6 +6,35 @@
 #include "entry.h"
 #include "line.h"
 
+/* Where a hash leads to: a pair of lines, the first to look at, and a tag. */
+#define INDEX_TAG_BITS 13
+
+static inline struct line *
+index_pair(const struct segment *seg, uint32_t hash_high)
+{
+	uint64_t pair = (uint64_t)hash_high * seg->geo.index_pairs >> 32;
+
+	return &seg->index[2 * pair];
+}
+
+static inline uint64_t
+index_tag(uint64_t hash)
+{
+	return (hash & ((1u << INDEX_TAG_BITS) - 1)) << WORD_TAG_SHIFT;
+}
+
+static inline unsigned
+index_home(uint64_t hash)
+{
+	return (unsigned)(hash >> INDEX_TAG_BITS) & 1;
+}
+
+static inline struct line *
+index_home_line(const struct segment *seg, uint64_t hash)
+{
+	return index_pair(seg, (uint32_t)(hash >> 32)) + index_home(hash);
+}
+
 /*
  * The key's entry, if it is there: its LIVE word, its checked bounds in *view,
  * and where the word stands in *at.  EMPTY: a miss.  In a read section, whose
@@ -21,8 +50,19 @@ uint64_t index_find(const struct segment *seg, const struct key *key,
 void index_prefetch_line(const struct segment *seg, uint64_t hash);
 void index_prefetch_entry(const struct segment *seg, uint64_t hash);
 
-/* Counts a hit in the word's freq, up to 3: then a hit writes nothing. */
-void index_touch(_Atomic uint64_t *at, uint64_t word);
+/*
+ * Counts a hit in the word's freq: the one read-modify-write of a hit, at most
+ * three times in an entry's life.  Relaxed: a hint.  Failed: somebody else's
+ * progress.
+ */
+static inline void
+index_touch(_Atomic uint64_t *at, uint64_t word)
+{
+	if (unlikely((word & WORD_FREQ_MASK) != WORD_FREQ_MASK))
+		(void)atomic_compare_exchange_strong_explicit(at, &word,
+		    word + WORD_FREQ_ONE, memory_order_relaxed,
+		    memory_order_relaxed);
+}
 
 /*
  * Links an entry (entry_word() of it) as the key's, in a read section, by the

@@ -29,11 +29,7 @@ static _Atomic uint64_t next_table = 1;
 static _Atomic uint64_t next_family = 1;
 
 static _Thread_local uint64_t this_thread;
-static _Thread_local struct {
-	uint64_t table;
-	uint64_t family;
-	struct member *member;
-} last;
+_Thread_local struct members_note members_last;
 
 /* Relaxed: only the numbers matter. */
 static uint64_t
@@ -105,9 +101,9 @@ next_member(struct member *m)
 static void
 note(struct members *table, struct member *m)
 {
-	last.table = table->id;
-	last.family = load_relaxed(&m->family); /* our own store */
-	last.member = m;
+	members_last.table = table->id;
+	members_last.family = load_relaxed(&m->family); /* our own store */
+	members_last.member = m;
 }
 
 static uint64_t
@@ -128,9 +124,8 @@ is_settled(uint64_t hold)
 	return (hold & 0xffff) != 0;
 }
 
-/* The note is of another table: a thread may use several in turn. */
-static struct member *
-recall(struct members *table)
+struct member *
+members_recall(struct members *table)
 {
 	uint64_t family = load_relaxed(table->family); /* a number, no edge */
 	struct member *m = family == 0 || this_thread == 0 ? NULL :
@@ -144,16 +139,6 @@ recall(struct members *table)
 			return m;
 		}
 	return NULL;
-}
-
-struct member *
-members_current(struct members *table)
-{
-	/* A wiped page reads 0, which no note holds. */
-	if (likely(last.table == table->id &&
-	    last.family == load_relaxed(table->family)))
-		return last.member;
-	return recall(table);
 }
 
 /* From private facts only: what the segment says of it may be a scribble. */
@@ -263,8 +248,8 @@ members_settle(struct members *table, struct member *m, uint32_t index)
 void
 members_unsettle(struct members *table, struct member *m)
 {
-	if (last.table == table->id)
-		last.table = 0;
+	if (members_last.table == table->id)
+		members_last.table = 0;
 	/* While the slot still is ours: later, others take us for dead. */
 	store_relaxed(&m->hold, hold_claimed(load_relaxed(&m->family)));
 }
@@ -298,6 +283,6 @@ members_fini(struct members *table)
 		table->options->release(m, table->options->heap_arg);
 	}
 	munmap(table->family, PAGE_BYTES);
-	if (last.table == table->id)
-		last.table = 0;
+	if (members_last.table == table->id)
+		members_last.table = 0;
 }

@@ -9,13 +9,13 @@
 
 #include "counters.h"
 #include "grace.h"
-#include "index.h"
+#include "hit.h"
 #include "view.h"
 
 #include <string.h>
 
 /* Larger copies pin their entry instead of holding up a grace period. */
-#define COPY_IN_SECTION_MAX (64u << 10)
+#define COPY_IN_SECTION_MAX (64ull << 10)
 /* Keys whose memory is fetched together: perf/run many. */
 #define MANY 16u
 
@@ -173,59 +173,38 @@ get_by_view(struct shmc *cache, struct member *me, const struct key *key,
 	return status;
 }
 
-/* A plain value, fresh and small: what get_in_section() is for. */
-static bool
-is_plain(const struct segment *seg, const struct entry_view *bounds)
-{
-	return bounds->value != NULL && bounds->kind == KIND_VALUE &&
-	    bounds->value_bytes <= COPY_IN_SECTION_MAX &&
-	    entry_age(seg, bounds) == AGE_FRESH;
-}
-
 /*
- * Within a section: the answer, or false if the entry is not plain.
+ * The short way, in a section: a fresh and small value.  False: it is none.
+ * What was copied counts only if grace_trusted() says so afterwards.
  */
-static bool
-copy_found(struct member *me, uint64_t word, _Atomic uint64_t *at,
-    const struct entry_view *bounds, void *buffer, size_t buffer_bytes,
-    size_t *value_bytes, enum shmc_status *status)
+static inline bool
+copy_hit(const struct segment *seg, const struct key *key, void *buffer,
+    size_t buffer_bytes, size_t *value_bytes)
 {
-	if (unlikely(!is_plain(me->seg, bounds)))
+	struct hit hit;
+
+	if (unlikely(!hit_find(seg, key, &hit) ||
+		hit.value_bytes > min_u64(buffer_bytes, COPY_IN_SECTION_MAX)))
 		return false;
-	*value_bytes = bounds->value_bytes;
-	*status = SHMC_TRUNCATED;
-	if (likely(bounds->value_bytes <= buffer_bytes)) {
-		memcpy(buffer, bounds->value, bounds->value_bytes);
-		*status = SHMC_OK;
-	}
-	index_touch(at, word);
+	if (hit.expiry_ms != 0 && segment_now_ms(seg) >= hit.expiry_ms)
+		return false;
+	if (hit.value_bytes > 0) /* buffer may be NULL */
+		memcpy(buffer, hit.value, hit.value_bytes);
+	*value_bytes = hit.value_bytes;
+	index_touch(hit.at, hit.word);
 	return true;
 }
 
-/* One section.  False: to be done by view instead. */
-static bool
-get_in_section(struct member *me, const struct key *key, void *buffer,
-    size_t buffer_bytes, size_t *value_bytes, enum shmc_status *status)
+static inline bool
+get_hit(const struct segment *seg, struct member *me, const struct key *key,
+    void *buffer, size_t buffer_bytes, size_t *value_bytes)
 {
-	struct entry_view bounds;
-	_Atomic uint64_t *at;
-	bool done = true;
-	uint64_t word;
+	bool done;
 
 	grace_enter(me);
-	word = index_find(me->seg, key, &bounds, &at);
-	*status = SHMC_MISS;
-	if (likely(word != WORD_EMPTY))
-		done = copy_found(me, word, at, &bounds, buffer, buffer_bytes,
-		    value_bytes, status);
-	if (unlikely(!grace_trusted(me))) {
-		grace_exit(me);
-		return !grace_retry(me, 1);
-	}
+	done = copy_hit(seg, key, buffer, buffer_bytes, value_bytes) &&
+	    grace_trusted(me);
 	grace_exit(me);
-	if (likely(done))
-		count(me->slot, *status == SHMC_MISS ? COUNT_MISSES :
-						       COUNT_HITS);
 	return done;
 }
 
@@ -236,7 +215,6 @@ shmc_get(struct shmc *cache, const void *key, size_t key_bytes, void *buffer,
 	enum shmc_status status;
 	struct member *me;
 	struct key k;
-	char none;
 
 	if (unlikely(value_bytes == NULL ||
 	    (buffer == NULL && buffer_bytes > 0)))
@@ -247,13 +225,12 @@ shmc_get(struct shmc *cache, const void *key, size_t key_bytes, void *buffer,
 	me = cache_member(cache);
 	if (unlikely(me == NULL))
 		return SHMC_BUSY;
-	if (buffer == NULL)
-		buffer = &none;
-	if (unlikely(!get_in_section(me, &k, buffer, buffer_bytes,
-		value_bytes, &status)))
-		status = get_by_view(cache, me, &k, buffer, buffer_bytes,
+	if (unlikely(!get_hit(&cache->seg, me, &k, buffer, buffer_bytes,
+		value_bytes)))
+		return get_by_view(cache, me, &k, buffer, buffer_bytes,
 		    value_bytes);
-	return status;
+	count(me->slot, COUNT_HITS);
+	return SHMC_OK;
 }
 
 /* -------------------------------------------------------------- get_many -- */
@@ -274,24 +251,30 @@ prepare(struct shmc *cache, struct shmc_item *item, struct probe *probe)
 	if (item->buffer == NULL && item->buffer_bytes > 0)
 		item->status = SHMC_INVALID;
 	probe->valid = item->status == SHMC_OK;
-	probe->done = !probe->valid;
+	probe->done = false;
 	if (probe->valid)
 		index_prefetch_line(&cache->seg, probe->key.hash);
 }
 
-static void
-answer(struct member *me, struct shmc_item *item, struct probe *probe)
+/* All that go the short way, in one section.  False: it was revoked. */
+static bool
+copy_hits(const struct segment *seg, struct member *me,
+    struct shmc_item *items, struct probe *probes, size_t n)
 {
-	struct entry_view bounds;
-	_Atomic uint64_t *at;
-	uint64_t word = index_find(me->seg, &probe->key, &bounds, &at);
-	char none;
+	bool trusted;
 
-	item->status = SHMC_MISS;
-	probe->done = word == WORD_EMPTY ||
-	    copy_found(me, word, at, &bounds,
-		item->buffer != NULL ? item->buffer : &none,
-		item->buffer_bytes, &item->value_bytes, &item->status);
+	grace_enter(me);
+	for (size_t i = 0; i < n; i++)
+		if (probes[i].valid)
+			index_prefetch_entry(seg, probes[i].key.hash);
+	for (size_t i = 0; i < n; i++)
+		if (probes[i].valid)
+			probes[i].done = copy_hit(seg, &probes[i].key,
+			    items[i].buffer, items[i].buffer_bytes,
+			    &items[i].value_bytes);
+	trusted = grace_trusted(me);
+	grace_exit(me);
+	return trusted;
 }
 
 /* Up to MANY keys, each stage for all before the next for any. */
@@ -304,27 +287,15 @@ get_group(struct shmc *cache, struct member *me, struct shmc_item *items,
 
 	for (size_t i = 0; i < n; i++)
 		prepare(cache, &items[i], &probes[i]);
-	grace_enter(me);
-	for (size_t i = 0; i < n; i++)
-		if (probes[i].valid)
-			index_prefetch_entry(me->seg, probes[i].key.hash);
-	for (size_t i = 0; i < n; i++)
-		if (probes[i].valid)
-			answer(me, &items[i], &probes[i]);
-	trusted = grace_trusted(me);
-	grace_exit(me);
+	trusted = copy_hits(&cache->seg, me, items, probes, n);
 	for (size_t i = 0; i < n; i++) {
-		char none;
-
 		if (!probes[i].valid)
 			continue;
-		if (trusted && probes[i].done)
-			count(me->slot, items[i].status == SHMC_MISS ?
-				COUNT_MISSES : COUNT_HITS);
+		if (likely(trusted && probes[i].done))
+			count(me->slot, COUNT_HITS);
 		else
 			items[i].status = get_by_view(cache, me,
-			    &probes[i].key, items[i].buffer != NULL ?
-				items[i].buffer : &none,
+			    &probes[i].key, items[i].buffer,
 			    items[i].buffer_bytes, &items[i].value_bytes);
 	}
 }

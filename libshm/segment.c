@@ -171,6 +171,7 @@ segment_locate(struct segment *seg, char *base, const struct header_fixed *h)
 	seg->blocks = (struct block *)(void *)(base + g->blocks_at);
 	seg->data = base + g->data_at;
 	seg->data_bytes = (uint64_t)g->block_count << g->block_shift;
+	seg->block_bytes = 1ull << g->block_shift;
 	seg->seed = h->seed;
 	seg->created_ms = h->created_ms;
 	seg->lease_ns = h->lease_ns;

@@ -22,6 +22,7 @@ struct segment {
 	struct block *blocks;
 	char *data;
 	uint64_t data_bytes;
+	uint64_t block_bytes;
 	uint64_t seed;
 	uint64_t created_ms;
 	uint64_t lease_ns;

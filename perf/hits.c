@@ -44,7 +44,7 @@ struct course {
 	uint64_t warm_ns; /* until caches hold what they will hold */
 };
 
-static const struct store big_store = { "big", 1000000, 240, (size_t)512 << 20 };
+static const struct store big_store = { "big", 1000000, 240, (size_t)384 << 20 };
 static const struct course big_courses[] = {
 	{ "uniform", "1 M entries of 256 B, uniform keys", false, 0, 150 * MS },
 	{ "chained", "the same, no key known before the last value", true, 0,

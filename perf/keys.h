@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define STREAM_LENGTH (1u << 20) /* indexes in a stream, a power of two */
 #define KEY_BYTES 16u
 
 /* The bijective finalizer of splitmix64. */

@@ -12,7 +12,6 @@
 
 #include "peer.h"
 
-#define STREAM_LENGTH (1u << 20) /* indexes in a stream, a power of two */
 
 /* What to do next. */
 struct slice {
