@@ -8,6 +8,7 @@
  * gets, whose keys are all known, are shown beside it, since the processor
  * overlaps some of those by itself.
  */
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,12 +20,18 @@
 
 #define ENTRIES 1000000u
 #define VALUE_BYTES 240u
+#define MEMORY_BYTES ((size_t)384 << 20)
 #define GROUP 32u
 #define KEYS_IN_SLICE 64000u /* a multiple of GROUP */
 #define ROUNDS_MAX 200u
 
 enum way { CHAINED, FREE, MANY, WAYS };
 static const char *const names[WAYS] = { "chained", "free", "many" };
+
+static struct {
+	unsigned rounds;
+	const char *csv_path;
+} options = { 25, "many.csv" };
 
 struct bench {
 	struct shmc *cache;
@@ -122,31 +129,48 @@ run_slice(struct bench *b, enum way way)
 	return (double)(bench_now_ns() - begin_ns) / KEYS_IN_SLICE;
 }
 
-int
-main(int argc, char **argv)
+static void
+parse_options(int argc, char **argv)
 {
-	static double ns[WAYS][ROUNDS_MAX];
-	unsigned rounds = argc == 3 ? (unsigned)atoi(argv[1]) : 0;
-	struct bench b = { 0 };
-	uint32_t *stream = bench_shared(STREAM_LENGTH * sizeof *stream);
-	double median[WAYS];
-	FILE *csv;
+	static const struct option known[] = {
+		{ "csv", required_argument, NULL, 'c' },
+		{ "rounds", required_argument, NULL, 'r' },
+		{ 0 },
+	};
+	int letter;
 
-	if (rounds < 1 || rounds > ROUNDS_MAX)
-		bench_die("usage: many ROUNDS CSV; ROUNDS 1 to %u", ROUNDS_MAX);
-	csv = bench_csv(argv[2], "round,way,ns_per_key");
-	bench_pin(bench_cpus() - 1);
-	keys_stream(stream, STREAM_LENGTH, ENTRIES, 0, 1);
-	b.stream = stream;
-	b.cache = bench_segment((size_t)384 << 20, KEY_BYTES + VALUE_BYTES, 4);
-	fill(b.cache);
-	for (unsigned r = 0; r < rounds; r++)
+	while ((letter = getopt_long(argc, argv, "", known, NULL)) != -1)
+		if (letter == 'c')
+			options.csv_path = optarg;
+		else if (letter == 'r')
+			options.rounds = (unsigned)strtoul(optarg, NULL, 10);
+		else
+			bench_die("usage: many [--csv FILE] [--rounds N]");
+	if (options.rounds == 0 || options.rounds > ROUNDS_MAX)
+		bench_die("rounds: 1 to %u", ROUNDS_MAX);
+}
+
+/* Each way's turn rotates, since who comes later finds warmer caches. */
+static void
+run_rounds(struct bench *b, double ns[WAYS][ROUNDS_MAX])
+{
+	FILE *csv = bench_csv(options.csv_path, "round,way,ns_per_key");
+
+	for (unsigned r = 0; r < options.rounds; r++)
 		for (unsigned i = 0; i < WAYS; i++) {
 			enum way way = (enum way)((r + i) % WAYS);
 
-			ns[way][r] = run_slice(&b, way);
+			ns[way][r] = run_slice(b, way);
 			fprintf(csv, "%u,%s,%.2f\n", r, names[way], ns[way][r]);
 		}
+	fclose(csv);
+}
+
+static void
+print_table(double ns[WAYS][ROUNDS_MAX], double median[WAYS])
+{
+	unsigned rounds = options.rounds;
+
 	printf("\nmany: 1 M entries of 256 B, uniform keys, %u at once; ns per "
 	       "key, %u rounds\n\n  way       median  range\n", GROUP, rounds);
 	for (unsigned i = 0; i < WAYS; i++) {
@@ -155,11 +179,27 @@ main(int argc, char **argv)
 		    bench_quantile(ns[i], rounds, 0),
 		    bench_quantile(ns[i], rounds, 1));
 	}
-	printf("\n  %llu wrong\n\n", (unsigned long long)b.wrong);
+	printf("\n");
+}
+
+int
+main(int argc, char **argv)
+{
+	static double ns[WAYS][ROUNDS_MAX];
+	uint32_t *stream = bench_shared(STREAM_LENGTH * sizeof *stream);
+	struct bench b = { .stream = stream };
+	double median[WAYS];
+
+	parse_options(argc, argv);
+	bench_pin(bench_cpus() - 1);
+	keys_stream(stream, STREAM_LENGTH, ENTRIES, 0, 1);
+	b.cache = bench_segment(MEMORY_BYTES, KEY_BYTES + VALUE_BYTES, 4);
+	fill(b.cache);
+	run_rounds(&b, ns);
+	print_table(ns, median);
 	bench_bar("many_per_single_key", median[MANY] / median[CHAINED], "<=",
 	    .5);
 	bench_bar("many_per_free_key", median[MANY] / median[FREE], "<=", 1);
 	bench_bar("many_wrong", (double)b.wrong, "=", 0);
-	fclose(csv);
 	return 0;
 }
