@@ -233,7 +233,7 @@ read_header(int fd, struct header_fixed *h, uint64_t *file_bytes,
 int
 segment_attach_fd(struct segment *seg, int fd, struct shmc_error *error)
 {
-	struct header_fixed h;
+	struct header_fixed h = { 0 };
 	uint64_t file_bytes = 0;
 	char *base;
 	int r = read_header(fd, &h, &file_bytes, error);
@@ -339,7 +339,7 @@ static int
 format(struct segment *seg, int fd, const struct shmc_options *o,
     const struct geometry *geo, struct shmc_error *error)
 {
-	struct header_fixed h;
+	struct header_fixed h = { 0 };
 	char *base;
 	int r = register_barrier((o->flags & SHMC_FENCES) != 0, error);
 

@@ -82,7 +82,7 @@ get_singly(struct bench *b, enum way way)
 
 	for (unsigned i = 0; i < KEYS_IN_SLICE; i++) {
 		uint64_t index = next_index(b) + after, wrong;
-		unsigned char value[VALUE_BYTES];
+		unsigned char value[VALUE_BYTES] = { 0 };
 		char key[KEY_BYTES];
 		size_t bytes;
 

@@ -12,9 +12,9 @@
 #define KEY_MASK 0xffu
 
 struct scene {
+	struct line pair[2] __attribute__((aligned(128)));
 	struct shmc *cache;
 	struct member *me;
-	struct line pair[2] __attribute__((aligned(128)));
 	_Atomic uint64_t guarded;
 	struct line_guard guard; /* guarded == 0 */
 };
