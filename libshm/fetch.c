@@ -317,7 +317,8 @@ sleep_on(struct begin *b, struct flight_hold *hold)
 	uint64_t since = clock_ns();
 	enum flight_event event;
 
-	count(b->me->slot, COUNT_WAITS);
+	if (!hold->late)
+		count(b->me->slot, COUNT_WAITS);
 	event = flight_await(b->me, hold, b->wait.deadline_ns, b->lease_ns);
 	b->waited_ns += clock_ns() - since;
 	if (event == FLIGHT_LATE || event == FLIGHT_CYCLE)
@@ -336,7 +337,7 @@ static enum shmc_status
 wait_for(struct begin *b, struct flight_hold *hold)
 {
 	/* We are among them. */
-	if (b->wait.max_waiters != 0 && flight_waiters(b->me->seg,
+	if (!hold->late && b->wait.max_waiters != 0 && flight_waiters(b->me->seg,
 		hold->number) > b->wait.max_waiters) {
 		flight_leave(b->me);
 		return do_without(b, b->wait.on_overflow, SHMC_OVERFLOW,
@@ -403,6 +404,7 @@ queue_for(struct begin *b, uint32_t permit)
 	switch (flight_enter(b->me, permit_hash(b, permit), b->lease_ns, true,
 	    &hold)) {
 	case FLIGHT_LEADS:
+	case FLIGHT_INHERITS:
 		return lead_as(b, LEAD_PERMIT, &hold, SHMC_ROLE_PASSED);
 	case FLIGHT_JOINS:
 		break;
@@ -439,6 +441,7 @@ pass(struct begin *b)
 		switch (flight_enter(b->me, permit_hash(b, permit), b->lease_ns,
 		    false, &hold)) {
 		case FLIGHT_LEADS:
+		case FLIGHT_INHERITS:
 			return lead_as(b, LEAD_PERMIT, &hold,
 			    SHMC_ROLE_PASSED);
 		case FLIGHT_FULL:
@@ -470,11 +473,13 @@ turn(struct begin *b, bool may_wait)
 		return AGAIN;
 	if (status != SHMC_MISS && !refresh)
 		return status;
-	/* Readers of an older value never touch its refresh (R16). */
+	/* Readers of an older value do not wait for its refresh (R16). */
 	switch (flight_enter(b->me, b->key.hash, b->lease_ns,
 	    may_wait && !refresh, &hold)) {
 	case FLIGHT_LEADS:
 		return lead_or_hit(b, &hold, SHMC_ROLE_LED);
+	case FLIGHT_INHERITS:
+		return lead_or_hit(b, &hold, SHMC_ROLE_PROMOTED);
 	case FLIGHT_JOINS:
 		return wait_for(b, &hold);
 	case FLIGHT_TAKEN:

@@ -299,6 +299,14 @@ lease_value(uint64_t word, uint64_t lease_ns)
 	return lease_tag(word) | min_u64(until_us, (1ull << 48) - 1);
 }
 
+/* The end of the last lease that any leader has noted. */
+static uint64_t
+lease_noted_ns(const struct flight *f)
+{
+	/* Relaxed: as below. */
+	return (load_relaxed(&f->lease) & ((1ull << 48) - 1)) * 1000;
+}
+
 /* When the lease of the leader in `word` ends; 0: it has not said yet. */
 static uint64_t
 lease_end_ns(const struct flight *f, uint64_t word)
@@ -388,43 +396,11 @@ join(struct member *me, uint64_t line_word, struct flight_hold *hold)
 	}
 	TESTPOINT("flight_joined");
 	hold_set(hold, number, word);
+	hold->late = flight_state(word) == FLIGHT_RESULT;
 	/* Relaxed: only the number matters. */
 	hold->rank = 1 + atomic_fetch_add_explicit(&f->joined, 1,
 	    memory_order_relaxed);
 	return FLIGHT_JOINS;
-}
-
-enum flight_entry
-flight_enter(struct member *me, uint64_t hash, uint64_t lease_ns,
-    bool may_join, struct flight_hold *hold)
-{
-	static const uint64_t none = WORD_EMPTY;
-	struct same_hash s;
-	struct line_query q = query(me->seg, hash, &s);
-	_Atomic uint64_t *at;
-	uint64_t found = line_find(&q, &at), word;
-	enum line_set set;
-	uint32_t number;
-
-	if (found != WORD_EMPTY)
-		return may_join ? join(me, found, hold) : FLIGHT_TAKEN;
-	if (!claim_record(me, &number, &word))
-		return FLIGHT_FULL;
-	word = begin(me, number, word, hash, lease_ns);
-	do
-		set = line_set(me, &q, line_word_of(hash, word, number), &none,
-		    NULL, &found);
-	while (set == LINE_FULL && sweep_pair(me->seg, hash));
-	if (set == LINE_SET) {
-		barrier_full(); /* W4 */
-		hold_set(hold, number, word);
-		TESTPOINT("flight_led");
-		return FLIGHT_LEADS;
-	}
-	drop(me, number, word);
-	if (set != LINE_OTHER)
-		return FLIGHT_FULL;
-	return may_join ? join(me, found, hold) : FLIGHT_TAKEN;
 }
 
 void
@@ -516,6 +492,76 @@ has_fallen(const struct segment *seg, const struct flight *f, uint64_t word,
 		*lease_end = seen_ns + default_lease_ns;
 	return !leader_alive(seg, word) || clock_ns() >= *lease_end;
 }
+
+/* ------------------------------------------------------------- entering -- */
+
+/*
+ * Without joining: nobody who waits may be there to notice that the leader of a
+ * refresh, or the holder of a permit, is gone.
+ */
+static enum flight_entry
+inherit(struct member *me, uint64_t line_word, uint64_t lease_ns,
+    struct flight_hold *hold)
+{
+	uint32_t number = (uint32_t)(line_word & WORD_PLACE_MASK);
+	struct flight *f = record(me->seg, number);
+	uint64_t word = load_acquire(&f->word), lease_end; /* W3 */
+
+	if (!is_joinable(word, line_use(line_word)))
+		return FLIGHT_AGAIN;
+	if (flight_state(word) == FLIGHT_RESULT)
+		return join(me, line_word, hold);
+	/* Who took over and has not noted its lease has it since the last one. */
+	if (!has_fallen(me->seg, f, word, lease_noted_ns(f), me->seg->lease_ns,
+		&lease_end))
+		return FLIGHT_TAKEN;
+	hold->number = number;
+	return take_over(me, hold, word, lease_ns) ? FLIGHT_INHERITS :
+						     FLIGHT_AGAIN;
+}
+
+static enum flight_entry
+enter_found(struct member *me, uint64_t line_word, uint64_t lease_ns,
+    bool may_wait, struct flight_hold *hold)
+{
+	return may_wait ? join(me, line_word, hold) :
+			  inherit(me, line_word, lease_ns, hold);
+}
+
+enum flight_entry
+flight_enter(struct member *me, uint64_t hash, uint64_t lease_ns,
+    bool may_wait, struct flight_hold *hold)
+{
+	static const uint64_t none = WORD_EMPTY;
+	struct same_hash s;
+	struct line_query q = query(me->seg, hash, &s);
+	_Atomic uint64_t *at;
+	uint64_t found = line_find(&q, &at), word;
+	enum line_set set;
+	uint32_t number;
+
+	if (found != WORD_EMPTY)
+		return enter_found(me, found, lease_ns, may_wait, hold);
+	if (!claim_record(me, &number, &word))
+		return FLIGHT_FULL;
+	word = begin(me, number, word, hash, lease_ns);
+	do
+		set = line_set(me, &q, line_word_of(hash, word, number), &none,
+		    NULL, &found);
+	while (set == LINE_FULL && sweep_pair(me->seg, hash));
+	if (set == LINE_SET) {
+		barrier_full(); /* W4 */
+		hold_set(hold, number, word);
+		TESTPOINT("flight_led");
+		return FLIGHT_LEADS;
+	}
+	drop(me, number, word);
+	if (set != LINE_OTHER)
+		return FLIGHT_FULL;
+	return enter_found(me, found, lease_ns, may_wait, hold);
+}
+
+/* ------------------------------------------------------------- sleeping -- */
 
 static void
 doze(struct member *me, struct flight *f, uint64_t word, uint64_t until_ns)

@@ -16,6 +16,7 @@ struct flight_hold {
 	uint32_t number; /* of the record */
 	uint64_t token;	 /* its word, without state and flags */
 	unsigned rank;	 /* of a waiter, from 1 */
+	bool late;	 /* of a waiter: there was a result already */
 };
 
 static inline enum flight_state
@@ -37,19 +38,21 @@ flight_leader(uint64_t word)
 }
 
 enum flight_entry {
-	FLIGHT_LEADS, /* ours: look the key up once more, then compute */
-	FLIGHT_JOINS, /* another's: flight_await(), then flight_leave() */
-	FLIGHT_TAKEN, /* another's, and we were not to join it */
-	FLIGHT_AGAIN, /* it ended meanwhile: look the key up again */
-	FLIGHT_FULL,  /* no free record */
+	FLIGHT_LEADS,	 /* ours: look the key up once more, then compute */
+	FLIGHT_INHERITS, /* the same, after a leader that fell */
+	FLIGHT_JOINS,	 /* another's: flight_await(), then flight_leave() */
+	FLIGHT_TAKEN,	 /* another's, and we were not to wait for it */
+	FLIGHT_AGAIN,	 /* it ended meanwhile: look the key up again */
+	FLIGHT_FULL,	 /* no free record */
 };
 
 /*
- * Leads a new flight of the hash, or joins the one there is (may_join).
- * Lock-free.
+ * Leads a new flight of the hash, or joins the one there is.  Without may_wait
+ * it joins only what has a result, and leads on what has no leader any more;
+ * what is led it leaves alone, down to the last bit.  Lock-free.
  */
 enum flight_entry flight_enter(struct member *me, uint64_t hash,
-    uint64_t lease_ns, bool may_join, struct flight_hold *hold);
+    uint64_t lease_ns, bool may_wait, struct flight_hold *hold);
 
 enum flight_event {
 	FLIGHT_SERVED,	 /* RESULT or DONE: flight_result() */

@@ -64,6 +64,7 @@ try_lease(struct shmc *cache, struct member *me, uint64_t hash,
 
 	switch (flight_enter(me, hash, lease_ns, true, &hold)) {
 	case FLIGHT_LEADS:
+	case FLIGHT_INHERITS:
 		return hold_lease(cache, me, &hold, handle);
 	case FLIGHT_FULL:
 		return SHMC_BUSY;

@@ -81,6 +81,16 @@ entry_new(struct member *me, const struct key *key, const void *value,
 	return entry;
 }
 
+/*
+ * Makes it later, for what expires: in this process and in children that are
+ * forked from now on.
+ */
+static inline void
+let_pass(struct shmc *cache, uint64_t ms)
+{
+	cache->seg.created_ms -= ms;
+}
+
 static inline uint64_t
 block_word(const struct shmc *cache, uint32_t block)
 {
