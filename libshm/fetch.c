@@ -4,7 +4,7 @@
  * can be.
  *
  * One call goes round in turns until it has an answer: each turn but the last is
- * another participant's progress.  An older value that was found on the way is
+ * another participant's progress.  An older value that the last look-up found is
  * held (pinned) till the end: it is what stale answers are made of.
  *
  * Progress: blocks in flight_await() only, at most until the deadline.
@@ -33,7 +33,8 @@ struct begin {
 	struct shmc_wait wait; /* complete */
 	uint64_t lease_ns;
 	uint64_t waited_ns;
-	struct shmc_view old; /* found: stale, kept, or due for an early refresh */
+	/* What the last look-up found: stale, kept, or due for an early refresh. */
+	struct shmc_view old;
 	enum entry_age old_age;
 	uint32_t fan_out; /* this key is passed, so many at a time; 0: it is not */
 	bool missed;	  /* counted */
@@ -81,9 +82,15 @@ deliver_old(struct begin *b)
 }
 
 static void
+drop_old(struct begin *b)
+{
+	if (b->old.data != NULL)
+		shmc_view_release(&b->old);
+}
+
+static void
 hold_old(struct begin *b, struct shmc_view *from, enum entry_age age)
 {
-	shmc_view_release(&b->old);
 	view_move(&b->old, from);
 	b->old.role = age == AGE_STALE ? SHMC_ROLE_STALE : SHMC_ROLE_NONE;
 	b->old_age = age;
@@ -145,9 +152,10 @@ look_up(struct begin *b)
 {
 	struct shmc_view view = { 0 };
 	struct found found;
-	enum shmc_status status = read_find(b->cache, b->me, &b->key, &view,
-	    &found);
+	enum shmc_status status;
 
+	drop_old(b);
+	status = read_find(b->cache, b->me, &b->key, &view, &found);
 	if (status == SHMC_OK)
 		status = sort_found(b, &view, &found);
 	if (status == SHMC_MISS)
@@ -188,21 +196,28 @@ lead_as(struct begin *b, enum lead_kind kind, const struct flight_hold *hold,
 	return SHMC_LEAD;
 }
 
-/* Something newer than what we hold has appeared: SHMC_OK, *view is it. */
+/*
+ * SHMC_OK: something newer than what we held has appeared, *view is it.  What
+ * is older is held anew, so that nothing that was removed before the flight was
+ * ours is offered to the loader, or stored again by it.
+ */
 static enum shmc_status
 look_again(struct begin *b, struct shmc_view *view, struct found *found)
 {
-	enum shmc_status status = read_find(b->cache, b->me, &b->key, view,
-	    found);
+	bool known = b->old.data != NULL;
+	uint64_t version = b->old.version;
+	enum shmc_status status;
 
+	drop_old(b);
+	status = read_find(b->cache, b->me, &b->key, view, found);
 	if (status != SHMC_OK)
 		return status;
-	if (found->age == AGE_FRESH && (b->old.data == NULL ||
-	    view->version != b->old.version))
+	if (found->age == AGE_FRESH && (!known || view->version != version))
 		return SHMC_OK;
-	if (found->kind == KIND_VALUE && b->old.data == NULL)
+	if (found->kind == KIND_VALUE)
 		hold_old(b, view, found->age);
-	shmc_view_release(view);
+	else
+		shmc_view_release(view);
 	return SHMC_MISS;
 }
 
@@ -228,7 +243,7 @@ lead_or_hit(struct begin *b, const struct flight_hold *hold,
 		shmc_view_release(&view);
 		return AGAIN;
 	}
-	if (b->old_age == AGE_FRESH && b->old.data != NULL)
+	if (b->old.data != NULL && b->old_age == AGE_FRESH)
 		count(b->me->slot, COUNT_EARLY);
 	count_miss(b);
 	status = lead_as(b, LEAD_FLIGHT, hold, role);
@@ -548,7 +563,7 @@ begin(struct shmc *cache, const void *key, size_t key_bytes,
 			status = too_late(&b);
 			break;
 		}
-	shmc_view_release(&b.old);
+	drop_old(&b);
 	return status;
 }
 

@@ -358,6 +358,50 @@ TEST(contract__r15__after_keep_it_is_a_miss_though_the_refresh_fails)
 	CHECK_EQ(atomic_load(&s->old), 0);
 }
 
+/* What was found on the way and removed since is no older value any more. */
+TEST(contract__r15__value_invalidated_before_the_lead_is_not_offered)
+{
+	struct scene *s = scene_new();
+	pid_t late;
+
+	make_stale(s);
+	s->ending = END_REFRESH;
+	atomic_store(&s->release, true);
+	late = run_stopped_at("flight_claimed", 1, fetch, s);
+	REQUIRE(late != 0);
+	CHECK_EQ(shmc_invalidate(s->cache, "k", 1), SHMC_OK);
+	continue_child(late);
+	CHECK_EQ(wait_child(late), 0);
+	CHECK_EQ(atomic_load(&s->answer), SHMC_MISS); /* nothing to refresh */
+	CHECK_EQ(atomic_load(&s->old), 0);
+	check_miss(s->cache, "k");
+}
+
+TEST(contract__r15__value_whose_tag_went_before_the_lead_is_not_offered)
+{
+	struct scene *s = scene_new();
+	struct shmc_terms terms = SHMC_TERMS_INIT;
+	const char *tag = "t";
+	pid_t late;
+
+	terms.ttl_ms = TTL_MS;
+	terms.grace_ms = GRACE_MS;
+	terms.tags = &tag;
+	terms.tag_count = 1;
+	REQUIRE_EQ(shmc_store(s->cache, "k", 1, "old", 3, &terms, SHMC_ALWAYS,
+	    0), SHMC_OK);
+	make_stale(s);
+	s->ending = END_REFRESH;
+	atomic_store(&s->release, true);
+	late = run_stopped_at("flight_claimed", 1, fetch, s);
+	REQUIRE(late != 0);
+	CHECK_EQ(shmc_invalidate_tag(s->cache, "t"), SHMC_OK);
+	continue_child(late);
+	CHECK_EQ(wait_child(late), 0);
+	CHECK_EQ(atomic_load(&s->answer), SHMC_MISS);
+	check_miss(s->cache, "k");
+}
+
 /* ------------------------------------------------- R16: who refreshes it --- */
 
 /* The one flight that is under way. */
