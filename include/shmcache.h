@@ -204,7 +204,7 @@ SHMC_API SHMC_MUST_USE enum shmc_status shmc_view_piece(
 /*
  * Copies up to buffer_bytes of the value into buffer, returns how many.
  */
-SHMC_API size_t shmc_view_copy(struct shmc_view *view, void *buffer,
+SHMC_API size_t shmc_view_copy(const struct shmc_view *view, void *buffer,
     size_t buffer_bytes);
 
 /*

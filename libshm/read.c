@@ -79,12 +79,12 @@ read_failure(enum entry_kind kind, struct shmc_view *view)
 	struct failure failure = { 0 };
 	uint32_t role = view->role;
 
-	if (kind == KIND_ABSENT || view->piece_bytes < sizeof failure) {
+	if (kind == KIND_ABSENT || shmc_view_copy(view, &failure,
+	    sizeof failure) < sizeof failure) {
 		shmc_view_release(view);
 		view->role = role;
 		return SHMC_ABSENT;
 	}
-	memcpy(&failure, view->data, sizeof failure);
 	view->error = failure.code;
 	view_skip(view, sizeof failure);
 	return SHMC_ERROR;
@@ -95,8 +95,7 @@ read_fan_out(const struct shmc_view *view)
 {
 	uint32_t fan_out = 1;
 
-	if (view->piece_bytes >= sizeof fan_out)
-		memcpy(&fan_out, view->data, sizeof fan_out);
+	(void)shmc_view_copy(view, &fan_out, sizeof fan_out);
 	return fan_out < 1 ? 1 : fan_out > 64 ? 64 : fan_out;
 }
 

@@ -18,14 +18,36 @@ enum {
 	VIEW_MEMBER,
 	VIEW_FAMILY,
 	VIEW_ENTRY,
-	VIEW_CELL,  /* plus 1 | cursor's piece << 32 */
+	VIEW_CELL,  /* plus 1 | bytes skipped << 8 | cursor's piece << 32 */
 	VIEW_START, /* cursor: where its piece starts */
 };
+
+#define VIEW_CELL_MASK 0xffull
+#define VIEW_SKIP_SHIFT 8
+#define VIEW_SKIP_MASK (0xffffffull << VIEW_SKIP_SHIFT)
+static_assert(PINS < VIEW_CELL_MASK, "a cell plus 1 has a byte");
+
+/* What view_skip() has taken from its beginning. */
+static uint64_t
+skipped(const struct shmc_view *view)
+{
+	return (view->opaque[VIEW_CELL] & VIEW_SKIP_MASK) >> VIEW_SKIP_SHIFT;
+}
 
 static uint64_t
 key_in_pieces(const struct entry_view *bounds)
 {
 	return (bounds->flags & ENTRY_KEY_AWAY) != 0 ? bounds->key_bytes : 0;
+}
+
+/* Of a value in pieces.  A damaged chain has none. */
+static void
+first_piece(struct shmc_view *view)
+{
+	view->piece_bytes = 0;
+	if (view->size_bytes == 0 || shmc_view_piece(view, 0, &view->data,
+		&view->piece_bytes) != SHMC_OK)
+		view->data = "";
 }
 
 bool
@@ -49,9 +71,8 @@ view_open(struct shmc *cache, struct member *me, uint64_t entry,
 	if (bounds->value != NULL) {
 		view->data = bounds->value;
 		view->piece_bytes = bounds->value_bytes;
-	} else if (shmc_view_piece(view, 0, &view->data,
-		&view->piece_bytes) != SHMC_OK) {
-		view->data = "";
+	} else {
+		first_piece(view);
 	}
 	return true;
 }
@@ -93,11 +114,13 @@ shmc_view_piece(struct shmc_view *view, size_t offset, const void **data,
 	}
 	/* A scribble may have made it another entry: its size is checked anew. */
 	if (!entry_read(me->seg, view->opaque[VIEW_ENTRY], &bounds) ||
-	    bounds.value != NULL || bounds.value_bytes != view->size_bytes)
+	    bounds.value != NULL ||
+	    bounds.value_bytes != view->size_bytes + skipped(view))
 		return SHMC_FENCED;
 	piece = (uint32_t)(view->opaque[VIEW_CELL] >> 32);
-	if (!entry_piece(me->seg, &bounds, key_in_pieces(&bounds) + offset,
-		&piece, &view->opaque[VIEW_START], &at, &n))
+	if (!entry_piece(me->seg, &bounds, key_in_pieces(&bounds) +
+		skipped(view) + offset, &piece, &view->opaque[VIEW_START], &at,
+		&n))
 		return SHMC_FENCED;
 	view->opaque[VIEW_CELL] = (uint32_t)view->opaque[VIEW_CELL] |
 	    (uint64_t)piece << 32;
@@ -107,17 +130,20 @@ shmc_view_piece(struct shmc_view *view, size_t offset, const void **data,
 }
 
 size_t
-shmc_view_copy(struct shmc_view *view, void *buffer, size_t buffer_bytes)
+shmc_view_copy(const struct shmc_view *view, void *buffer,
+    size_t buffer_bytes)
 {
+	struct shmc_view at; /* with a cursor of its own */
 	size_t done = 0;
 
 	if (view == NULL || buffer == NULL)
 		return 0;
-	while (done < buffer_bytes && done < view->size_bytes) {
+	at = *view;
+	while (done < buffer_bytes && done < at.size_bytes) {
 		const void *data;
 		size_t n;
 
-		if (shmc_view_piece(view, done, &data, &n) != SHMC_OK || n == 0)
+		if (shmc_view_piece(&at, done, &data, &n) != SHMC_OK || n == 0)
 			break;
 		n = min_u64(n, buffer_bytes - done);
 		memcpy((char *)buffer + done, data, n);
@@ -129,9 +155,16 @@ shmc_view_copy(struct shmc_view *view, void *buffer, size_t buffer_bytes)
 void
 view_skip(struct shmc_view *view, size_t bytes)
 {
-	view->data = (const char *)view->data + bytes;
-	view->piece_bytes -= bytes;
+	bool whole = view->piece_bytes == view->size_bytes;
+
 	view->size_bytes -= bytes;
+	view->opaque[VIEW_CELL] |= bytes << VIEW_SKIP_SHIFT;
+	if (whole) {
+		view->data = (const char *)view->data + bytes;
+		view->piece_bytes -= bytes;
+	} else {
+		first_piece(view);
+	}
 }
 
 void
@@ -150,7 +183,8 @@ shmc_view_release(struct shmc_view *view)
 		return;
 	me = owner(view);
 	if (me != NULL) {
-		if (grace_unpin(me, (int)(uint32_t)view->opaque[VIEW_CELL] - 1,
+		if (grace_unpin(me,
+			(int)(view->opaque[VIEW_CELL] & VIEW_CELL_MASK) - 1,
 			view->opaque[VIEW_ENTRY]))
 			me->views--;
 	}

@@ -13,7 +13,7 @@
 bool view_open(struct shmc *cache, struct member *me, uint64_t entry,
     const struct entry_view *bounds, struct shmc_view *view);
 
-/* Takes the first bytes, all in the first piece, out of a view. */
+/* Takes the first bytes, fewer than it has and than 2^24, out of a view; once. */
 void view_skip(struct shmc_view *view, size_t bytes);
 
 /* *from is cleared; *to is to be released instead. */
