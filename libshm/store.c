@@ -392,9 +392,10 @@ decide_increment(struct write *w, struct shmc_view *old,
 		return store_terms(w->me->seg, NULL, i->ttl_ms, 0,
 		    &change->terms);
 	}
-	if (old->size_bytes != sizeof value)
+	/* Behind a long key it may lie in two pieces. */
+	if (old->size_bytes != sizeof value ||
+	    shmc_view_copy(old, &value, sizeof value) != sizeof value)
 		return SHMC_INVALID;
-	memcpy(&value, old->data, sizeof value);
 	/* Unsigned, which wraps where signed would be undefined. */
 	i->sum = (int64_t)((uint64_t)value + (uint64_t)i->delta);
 	keep_terms(w, found, &change->terms);
