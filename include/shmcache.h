@@ -288,7 +288,8 @@ typedef int shmc_updater(const struct shmc_view *old, const void **value,
 /*
  * Get and update: computes the new value from the old one and stores it if
  * nobody else has meanwhile, else again.  Lock-free.
- * SHMC_OK: stored; SHMC_OTHER: the updater left it; otherwise as shmc_put().
+ * SHMC_OK: stored; SHMC_OTHER: the updater left it; SHMC_FENCED, nothing
+ * stored: we are a child that was forked in the updater; otherwise as shmc_put().
  */
 SHMC_API SHMC_MUST_USE enum shmc_status shmc_update(struct shmc *cache,
     const void *key, size_t key_bytes, shmc_updater *updater, void *arg,

@@ -86,6 +86,10 @@ shmc_iterate(struct shmc *cache, uint64_t *cursor, size_t most,
 		shmc_view_release(&view);
 		if (!more)
 			return 0;
+		/* Another one in a child that was forked there. */
+		me = cache_member(cache);
+		if (me == NULL)
+			return -EBUSY;
 	}
 	return *cursor < end;
 }

@@ -130,6 +130,7 @@ store_link_result(struct member *me, const struct key *key, uint64_t entry,
 struct write {
 	struct shmc *cache;
 	struct member *me;
+	uint64_t family; /* a fork in a callback leaves it to the parent */
 	struct key key;
 	uint64_t tag_clock;
 };
@@ -146,6 +147,7 @@ write_begin(struct write *w, struct shmc *cache, const void *key,
 	w->me = cache_member(cache);
 	if (w->me == NULL)
 		return SHMC_BUSY;
+	w->family = load_relaxed(&w->me->family); /* our own */
 	w->tag_clock = store_tag_clock(&cache->seg);
 	return SHMC_OK;
 }
@@ -334,9 +336,14 @@ decide_user(struct write *w, struct shmc_view *old,
     const struct found *found, struct change *change, void *arg)
 {
 	const struct user_update *u = arg;
+	int stores;
 
 	(void)found;
-	if (!u->updater(old, &change->value, &change->value_bytes, u->arg))
+	stores = u->updater(old, &change->value, &change->value_bytes, u->arg);
+	/* Else in a child that was forked there: the slot is its parent's. */
+	if (!member_is_ours(&w->cache->members, w->me, w->family))
+		return SHMC_FENCED;
+	if (!stores)
 		return SHMC_OTHER;
 	if (change->value == NULL && change->value_bytes > 0)
 		return SHMC_INVALID;
