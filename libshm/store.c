@@ -452,7 +452,9 @@ decide_touch(struct write *w, struct shmc_view *old,
 		t->copy = heap->allocate(old->size_bytes, heap->heap_arg);
 		if (t->copy == NULL)
 			return SHMC_NO_MEMORY;
-		(void)shmc_view_copy(old, t->copy, old->size_bytes);
+		if (shmc_view_copy(old, t->copy, old->size_bytes) !=
+		    old->size_bytes)
+			return SHMC_MISS; /* a scribbled chain of pieces */
 		change->value = t->copy;
 	}
 	keep_terms(w, found, &change->terms);
