@@ -50,8 +50,11 @@ uint64_t
 store_jitter(uint64_t ttl_ms, uint32_t percent)
 {
 	static _Thread_local uint64_t state;
-	uint64_t range = ttl_ms / 100 * percent + ttl_ms % 100 * percent / 100;
+	uint64_t range;
 
+	/* Longer ones mean the same, and would wrap. */
+	ttl_ms = min_u64(ttl_ms, ENTRY_EXPIRY_MAX);
+	range = ttl_ms * percent / 100;
 	/* xorshift64 (Marsaglia 2003): spread, not secrecy. */
 	if (state == 0)
 		state = clock_ns() | 1;
