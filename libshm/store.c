@@ -484,10 +484,21 @@ shmc_touch(struct shmc *cache, const void *key, size_t key_bytes,
 
 /* ---------------------------------------------------------------- remove -- */
 
+/* Whether what was unlinked in this section was of use to anybody. */
+static bool
+was_there(const struct member *me, uint64_t word)
+{
+	struct entry_view bounds;
+
+	return entry_read(me->seg, word, &bounds) &&
+	    entry_age(me->seg, &bounds) != AGE_OVER;
+}
+
 static enum shmc_status
 remove_key(struct shmc *cache, const void *key, size_t key_bytes)
 {
 	enum shmc_status status;
+	bool there = false;
 	struct write w;
 	uint64_t old;
 
@@ -497,13 +508,13 @@ remove_key(struct shmc *cache, const void *key, size_t key_bytes)
 	flight_supersede(w.me, w.key.hash);
 	grace_enter(w.me);
 	old = index_unlink(w.me, &w.key);
-	if (old != WORD_EMPTY)
+	if (old != WORD_EMPTY) {
+		there = was_there(w.me, old);
 		evict_pieces(w.me, old);
+		count(w.me->slot, COUNT_DELETES);
+	}
 	grace_exit(w.me);
-	if (old == WORD_EMPTY)
-		return SHMC_MISS;
-	count(w.me->slot, COUNT_DELETES);
-	return SHMC_OK;
+	return there ? SHMC_OK : SHMC_MISS;
 }
 
 enum shmc_status
