@@ -86,7 +86,8 @@ entry_write(struct segment *seg, uint64_t place,
 	uint64_t small = (plan->flags & ENTRY_LARGE) == 0 ? plan->value_bytes : 0;
 	uint32_t flags = plan->flags |
 	    (uint32_t)terms->kind << ENTRY_KIND_SHIFT |
-	    (needs_extra(terms) ? ENTRY_EXTRA : 0);
+	    (needs_extra(terms) ? ENTRY_EXTRA : 0) |
+	    (terms->unlinked ? ENTRY_UNLINKED : 0);
 
 	store_relaxed(&e->first, small | (uint64_t)plan->key->size << 32 |
 	    (uint64_t)flags << 48 | (terms->expiry_ms >> 32) << 56);

@@ -34,7 +34,7 @@ struct entry_terms {
 	uint64_t expiry_ms; /* end of freshness; 0: never */
 	uint64_t tag_clock;
 	uint32_t tag_count;
-	bool unlinked; /* it will never be: whatever it is, its place is the log */
+	bool unlinked; /* it never will be, by no reaper either; its place is the log */
 	uint32_t tags[ENTRY_TAGS_MAX];
 };
 

@@ -303,7 +303,10 @@ share_result(struct begin *b, uint64_t entry, bool superseded,
 	}
 	b->view->role = SHMC_ROLE_SHARED;
 	b->view->waited_ns = b->waited_ns;
-	b->view->flags = superseded ? SHMC_SUPERSEDED : 0;
+	if ((bounds->flags & ENTRY_UNLINKED) != 0)
+		b->view->flags = SHMC_UNSTORED;
+	else if (superseded)
+		b->view->flags = SHMC_SUPERSEDED;
 	count(b->me->slot, COUNT_SHARED);
 	return bounds->kind == KIND_VALUE ? SHMC_OK :
 	    read_failure(bounds->kind, b->view);

@@ -16,7 +16,7 @@
 #include "base.h"
 
 #define LAYOUT_MAGIC 0x3165686361636d68ull /* "hmcache1" */
-#define LAYOUT_VERSION 2u
+#define LAYOUT_VERSION 3u
 #define LAYOUT_ENDIAN 0x01020304u
 
 /* Slot numbers are 12 bits wide in shared words. */
@@ -361,6 +361,7 @@ static_assert(sizeof(struct block) == CACHELINE, "");
 #define ENTRY_EXTRA 4u
 #define ENTRY_KIND_SHIFT 3
 #define ENTRY_KIND_MASK (3u << ENTRY_KIND_SHIFT)
+#define ENTRY_UNLINKED 32u /* for those who wait now: no reaper links it */
 #define ENTRY_EXPIRY_MAX ((1ull << 40) - 1)
 #define ENTRY_ALIGN 8u
 

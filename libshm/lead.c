@@ -233,6 +233,8 @@ end_with_draft(struct shmc_lead *handle, uint64_t ttl_ms, bool stored,
 	if (lead == NULL)
 		return SHMC_FENCED;
 	complete_terms(lead, ttl_ms, KIND_VALUE, &terms);
+	if (!stored)
+		terms.unlinked = true;
 	status = (enum shmc_status)lead->status;
 	if (status == SHMC_OK)
 		status = value_complete(lead->me, &lead->draft, &lead->key,

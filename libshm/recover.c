@@ -19,8 +19,9 @@
 #include "testpoint.h"
 
 /*
- * The entry of a flight that was committed and perhaps not linked.  A key that
- * lies in pieces is left out: its waiters have it, the next caller computes.
+ * The entry of a flight that was committed and perhaps not linked.  What was
+ * meant for its waiters only is not; a key that lies in pieces is left out: its
+ * waiters have it, the next caller computes.
  */
 static void
 link_result(struct member *me, const struct flight_hold *hold)
@@ -32,7 +33,7 @@ link_result(struct member *me, const struct flight_hold *hold)
 	struct key key;
 
 	if (entry == 0 || !entry_read(me->seg, entry, &view) ||
-	    view.key == NULL)
+	    (view.flags & ENTRY_UNLINKED) != 0 || view.key == NULL)
 		return;
 	key.bytes = view.key;
 	key.size = view.key_bytes;
