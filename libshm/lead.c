@@ -132,6 +132,7 @@ publish(struct lead *lead, const struct ending *e, uint32_t *flags)
 
 	if (!flight_commit(me, &lead->hold, e->entry))
 		return false;
+	*flags = e->stored ? 0 : SHMC_UNSTORED;
 	if (e->stored) {
 		guard = flight_guard(me->seg, &lead->hold);
 		flight_supersede_older(me, lead->key.hash, lead->hold.number);
@@ -140,8 +141,6 @@ publish(struct lead *lead, const struct ending *e, uint32_t *flags)
 			*flags = SHMC_SUPERSEDED;
 			count(me->slot, COUNT_SUPERSEDED);
 		}
-	} else {
-		*flags = SHMC_UNSTORED;
 	}
 	flight_finish(me, lead->hold.number);
 	return true;

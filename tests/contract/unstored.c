@@ -112,6 +112,26 @@ TEST(contract__r04__pass_of_the_moment_and_killed_anywhere__is_forgotten)
 }
 
 static void
+load_and_store(struct shmc_lead *lead, void *arg)
+{
+	(void)arg;
+	CHECK_EQ(shmc_lead_value(lead, "kept", 4, 0, NULL), SHMC_OK);
+}
+
+TEST(contract__r03__who_made_and_stored_it_is_not_told_otherwise)
+{
+	struct shmc *cache = cache_new(1u << 20, 4);
+	struct shmc_view view;
+
+	for (unsigned i = 0; i < 2; i++) { /* made, then found */
+		REQUIRE_EQ(shmc_fetch(cache, "k", 1, NULL, load_and_store, NULL,
+		    &view), SHMC_OK);
+		CHECK_EQ(view.flags, 0);
+		shmc_view_release(&view);
+	}
+}
+
+static void
 await_a_waiter(struct shmc_lead *lead, void *arg)
 {
 	while (shmc_lead_waiters(lead) == 0)
