@@ -106,6 +106,14 @@ block_holds_entries(const struct segment *seg, uint64_t live)
 }
 
 static void
+audit_show_block(struct audit *a, uint32_t block)
+{
+	if (block < a->seg->geo.block_count)
+		report(a, "block %u: word %#llx", block, (unsigned long long)
+		    load_relaxed(&a->seg->blocks[block].word)); /* quiet */
+}
+
+static void
 audit_pieces(struct audit *a, uint64_t live, const struct entry_view *view)
 {
 	uint32_t piece = view->first_piece;
@@ -161,8 +169,10 @@ audit_word(struct audit *a, uint64_t pair, unsigned i)
 		return;
 	if (!block_holds_entries(a->seg, word) ||
 	    !entry_read(a->seg, word, &view)) {
-		report(a, "index pair %llu word %u: names no entry",
-		    (unsigned long long)pair, i);
+		report(a, "index pair %llu word %u: %#llx names no entry: block %u",
+		    (unsigned long long)pair, i, (unsigned long long)word,
+		    entry_block(a->seg, word));
+		audit_show_block(a, entry_block(a->seg, word));
 		return;
 	}
 	if ((uint64_t)view.hash_high * a->seg->geo.index_pairs >> 32 != pair)

@@ -16,7 +16,7 @@
 #include "base.h"
 
 #define LAYOUT_MAGIC 0x3165686361636d68ull /* "hmcache1" */
-#define LAYOUT_VERSION 3u
+#define LAYOUT_VERSION 4u
 #define LAYOUT_ENDIAN 0x01020304u
 
 /* Slot numbers are 12 bits wide in shared words. */
@@ -185,13 +185,19 @@ struct participant {
 	 * R: the owner.  X: a number may be skipped.
 	 */
 	_Atomic uint64_t claims;
-	/* For display and life_alive(); set once per incarnation.  O: life.F2. */
+	/*
+	 * W: whoever takes the life lock, a reaper too.  R: display,
+	 * life_alive(), life_probe().  O: life.F2.  X: the dead one's.
+	 */
 	_Atomic uint32_t tid;
 	_Atomic uint32_t pid;
-	_Atomic uint64_t attached_ns;
 	/* Number of the PID namespace that tid and pid are of: life_probe(). */
 	_Atomic uint64_t pid_namespace;
-	unsigned char pad0[CACHELINE - 48];
+	/* `takes` when all of the above was noted.  O: life.F3. */
+	_Atomic uint64_t takes_noted;
+	/* Display only. */
+	_Atomic uint64_t attached_ns;
+	unsigned char pad0[CACHELINE - 56];
 	/* ---- line 1: written by others */
 	/*
 	 * Epochs up to this one no longer protect the owner's reads.
@@ -207,7 +213,13 @@ struct participant {
 	/* A poller's note since when it sees which epoch: a hint, relaxed. */
 	_Atomic uint64_t suspect_epoch;
 	_Atomic uint64_t suspect_ns;
-	unsigned char pad1[CACHELINE - 32];
+	/*
+	 * W: fetch_add by whoever is about to try the life lock.
+	 * R: life_probe().  O: life.F3.  X: one too many: no probe until the
+	 * next owner, harmless.
+	 */
+	_Atomic uint64_t takes;
+	unsigned char pad1[CACHELINE - 40];
 	/* ---- written by the owner */
 	/*
 	 * The entry, as a LIVE word, of each open view.  R: grace_poll().

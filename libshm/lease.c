@@ -26,14 +26,15 @@ struct lease {
 static_assert(sizeof(struct lease) <=
     sizeof((struct shmc_lease){ 0 }.opaque), "it must fit");
 
-/* Apart from the flights of keys with the same bytes. */
+/*
+ * Apart from the flights of keys with the same bytes, and the same before and
+ * after a flush, which changes the hashes of keys: a lock outlives it.
+ */
 static uint64_t
-lease_hash(const struct shmc *cache, const struct key *key)
+lease_hash(const struct shmc *cache, const void *name, size_t name_bytes)
 {
-	uint64_t x = key->hash ^ cache->seg.seed ^ 0x6c65617365ull;
-
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-	return x ^ (x >> 31);
+	return hash_bytes(name, name_bytes,
+	    cache->seg.seed ^ 0x6c65617365ull /* "lease" */);
 }
 
 static enum shmc_status
@@ -116,7 +117,8 @@ shmc_lease_acquire(struct shmc *cache, const void *name, size_t name_bytes,
 		wait.deadline_ns = clock_ns() + cache->seg.wait_ns;
 	/* Each turn but the last is another participant's progress. */
 	do
-		status = try_lease(cache, me, lease_hash(cache, &key),
+		status = try_lease(cache, me,
+		    lease_hash(cache, key.bytes, key.size),
 		    wait.lease_ms != 0 ? wait.lease_ms * NS_PER_MS :
 					 cache->seg.lease_ns,
 		    wait.deadline_ns, lease);

@@ -10,6 +10,11 @@
  *     TID in the word, but the old tid or incarnation, says "dead" of the old
  *     owner, which is true.
  *
+ * F3  `takes` is raised before the lock is tried (F1 orders it before the new
+ *     word), and noted after all else is.  So life_probe(), which loads the
+ *     word first, sees with takes == takes_noted that pid and tid are of
+ *     whoever the word names, and not of a dead one with the same TID.
+ *
  * Progress: wait-free; trylock never sleeps.
  * A kill leaves OWNER_DIED in the word: the kernel walks the thread's robust
  * list before it takes the address space down.
@@ -144,6 +149,14 @@ alias_map(struct participant *slot, struct life *life)
 
 /* ------------------------------------------------------------ the lock --- */
 
+uint64_t
+life_namespace(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
 bool
 life_word_dead(uint32_t word)
 {
@@ -160,14 +173,18 @@ word_takeable(uint32_t word)
 	return life_word_dead(word) || (word & FUTEX_TID_MASK) == 0;
 }
 
-/* The owner's note of itself, F2; a reaper's TID stays out of it. */
+/* The owner's note of itself, F2, F3. */
 static void
 note_owner(struct participant *slot)
 {
 	/* First: from here on nobody takes us for the dead one. */
 	atomic_fetch_add_explicit(&slot->incarnation, 1, memory_order_acq_rel);
 	TESTPOINT("life_incarnation");
+	store_relaxed(&slot->pid_namespace, life_namespace()); /* F3 */
+	store_relaxed(&slot->pid, (uint32_t)getpid());
 	store_release(&slot->tid, (uint32_t)thread_id());
+	TESTPOINT("life_noted");
+	store_release(&slot->takes_noted, load_relaxed(&slot->takes));
 }
 
 enum life_taken
@@ -187,6 +204,8 @@ life_take(struct segment *seg, struct participant *slot, struct life *life)
 		    memory_order_acq_rel, memory_order_relaxed);
 	if (!alias_map(slot, life))
 		return LIFE_ERROR;
+	atomic_fetch_add_explicit(&slot->takes, 1, memory_order_acq_rel); /* F3 */
+	TESTPOINT("life_tried");
 	r = pthread_mutex_trylock(mutex_of(life));
 	if (r != 0 && r != EOWNERDEAD) {
 		alias_unmap(life);
@@ -248,24 +267,26 @@ life_arm(struct participant *slot)
 	return 0;
 }
 
-uint64_t
-life_namespace(void)
+/* The word's owner is the one of tid, pid and pid_namespace, F3. */
+static bool
+is_noted(const struct participant *slot, uint32_t word)
 {
-	struct stat st;
+	uint64_t noted = load_acquire(&slot->takes_noted);
 
-	return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
+	return (word & FUTEX_TID_MASK) != 0 &&
+	    (word & FUTEX_TID_MASK) == load_relaxed(&slot->tid) &&
+	    noted == load_relaxed(&slot->takes);
 }
 
 void
 life_probe(struct participant *slot, uint64_t pid_namespace)
 {
-	uint32_t word = load_acquire(&slot->life.futex); /* F1 */
-	uint32_t tid = load_acquire(&slot->tid);	 /* F2 */
+	uint32_t word = load_acquire(&slot->life.futex); /* F1, F3 */
 
-	if (pid_namespace == 0 || (word & FUTEX_TID_MASK) != tid || tid == 0 ||
+	if (pid_namespace == 0 || !is_noted(slot, word) ||
 	    load_relaxed(&slot->pid_namespace) != pid_namespace ||
-	    syscall(SYS_tgkill, (pid_t)load_relaxed(&slot->pid), (pid_t)tid,
-		0) == 0 || errno != ESRCH)
+	    syscall(SYS_tgkill, (pid_t)load_relaxed(&slot->pid),
+		(pid_t)(word & FUTEX_TID_MASK), 0) == 0 || errno != ESRCH)
 		return;
 	(void)atomic_compare_exchange_strong_explicit(&slot->life.futex, &word,
 	    FUTEX_OWNER_DIED, memory_order_acq_rel, memory_order_relaxed);

@@ -238,8 +238,6 @@ members_settle(struct members *table, struct member *m, uint32_t index)
 	m->slot = &table->seg->participants[index];
 	m->index = index;
 	m->incarnation = load_relaxed(&m->slot->incarnation); /* our own store */
-	store_relaxed(&m->slot->pid_namespace, life_namespace()); /* F2 below */
-	store_relaxed(&m->slot->pid, (uint32_t)getpid());     /* display */
 	store_relaxed(&m->slot->attached_ns, clock_ns());     /* display */
 	store_release(&m->hold, hold_settled(index, m->incarnation)); /* R2 */
 	note(table, m);

@@ -4,6 +4,7 @@
 
 #include "futex.h"
 #include "inside.h"
+#include "testpoint.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -286,4 +287,74 @@ TEST(life__segment_unmapped_under_holder__its_end_is_still_told)
 	    LIFE_DEAD);
 	life_release(&life);
 	shmc_close(twin);
+}
+
+/* ---------------------------------------------------------------- probing -- */
+
+static void
+take(void *arg)
+{
+	struct scene *s = arg;
+
+	CHECK_EQ(life_take(s->seg, s->slot, &s->life), LIFE_DEAD);
+	TESTPOINT("test_taken");
+	life_release(&s->life);
+}
+
+/*
+ * What the dead one left to be read (its pid) must not be taken for the new
+ * holder's, wherever that one has come to.
+ */
+TEST(life__new_holder_stopped_anywhere__is_not_probed_dead)
+{
+	unsigned n = 1;
+	bool held = false;
+	pid_t taker;
+
+	for (;; n++) {
+		struct scene s = scene_new();
+
+		let_holder_die(&s);
+		taker = run_stopped_at(NULL, n, take, &s);
+		if (taker == 0) {
+			shmc_close(s.cache);
+			break;
+		}
+		if ((s.slot->life.futex & FUTEX_TID_MASK) == (uint32_t)taker) {
+			held = true;
+			life_probe(s.slot, life_namespace());
+			CHECK(!life_word_dead(s.slot->life.futex));
+		}
+		kill_child(taker);
+		shmc_close(s.cache);
+	}
+	CHECK(held);
+	CHECK_GT(n, 4);
+}
+
+/* As after an exec of another thread: the holder is gone, the word is not told. */
+TEST(life__holder_gone_without_a_word__is_probed_dead)
+{
+	struct scene s = scene_new();
+
+	let_holder_die(&s);
+	s.slot->life.futex = s.slot->tid;
+	life_probe(s.slot, life_namespace() + 1);
+	CHECK(!life_word_dead(s.slot->life.futex));
+	life_probe(s.slot, life_namespace());
+	CHECK(life_word_dead(s.slot->life.futex));
+	shmc_close(s.cache);
+}
+
+/* Between lock and note, pid and tid are still of the one before. */
+TEST(life__holder_not_noted_yet__is_not_probed_dead)
+{
+	struct scene s = scene_new();
+
+	let_holder_die(&s);
+	s.slot->life.futex = s.slot->tid; /* another one with the same TID */
+	s.slot->takes++;
+	life_probe(s.slot, life_namespace());
+	CHECK(!life_word_dead(s.slot->life.futex));
+	shmc_close(s.cache);
 }
