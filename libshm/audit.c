@@ -144,7 +144,8 @@ static void
 audit_unique(struct audit *a, uint64_t pair, unsigned at,
     const struct entry_view *view)
 {
-	struct key key = { view->key, view->key_bytes, 0 };
+	struct key key = { view->key, view->key_bytes,
+		(uint64_t)view->hash_high << 32 };
 	struct entry_view other;
 
 	for (unsigned i = at + 1; i < PAIR_WORDS && view->key != NULL; i++) {

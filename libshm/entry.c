@@ -364,11 +364,47 @@ key_away_equals(const struct segment *seg, const struct entry_view *v,
 	return true;
 }
 
+static bool
+hash_key_away(const struct segment *seg, const struct entry_view *v,
+    struct hash *hash)
+{
+	uint32_t piece = v->first_piece;
+	uint64_t start = 0, done = 0;
+
+	while (done < v->key_bytes) {
+		const char *data;
+		uint64_t n;
+
+		if (!entry_piece(seg, v, done, &piece, &start, &data, &n) ||
+		    n == 0)
+			return false;
+		n = min_u64(n, v->key_bytes - done);
+		hash_more(hash, data, n);
+		done += n;
+	}
+	return true;
+}
+
+bool
+entry_is_flushed(const struct segment *seg, const struct entry_view *v)
+{
+	struct hash hash;
+
+	if (v->key != NULL)
+		return v->hash_high !=
+		    (uint32_t)(entry_hash(seg, v->key, v->key_bytes) >> 32);
+	hash_begin(&hash, entry_seed(seg));
+	return !hash_key_away(seg, v, &hash) ||
+	    v->hash_high != (uint32_t)(hash_end(&hash) >> 32);
+}
+
 bool
 entry_has_key(const struct segment *seg, const struct entry_view *v,
     const struct key *key)
 {
-	if (v->key_bytes != key->size)
+	/* The hash too: of an entry linked before a flush, it is another. */
+	if (v->hash_high != (uint32_t)(key->hash >> 32) ||
+	    v->key_bytes != key->size)
 		return false;
 	if (unlikely(v->key == NULL))
 		return key_away_equals(seg, v, key);

@@ -17,12 +17,16 @@ struct key {
 };
 
 static inline uint64_t
-entry_hash(const struct segment *seg, const void *bytes, size_t size)
+entry_seed(const struct segment *seg)
 {
 	/* Relaxed: a flush that overlaps the call comes before or after it. */
-	uint64_t flushes = load_relaxed(&seg->header->flushes);
+	return seg->seed + load_relaxed(&seg->header->flushes);
+}
 
-	return hash_bytes(bytes, size, seg->seed + flushes);
+static inline uint64_t
+entry_hash(const struct segment *seg, const void *bytes, size_t size)
+{
+	return hash_bytes(bytes, size, entry_seed(seg));
 }
 
 /* What an entry is besides its bytes. */
@@ -80,8 +84,13 @@ char *entry_write(struct segment *seg, uint64_t place,
 bool entry_read(const struct segment *seg, uint64_t live,
     struct entry_view *view);
 
+/* Whether it was made for this key since the last flush. */
 bool entry_has_key(const struct segment *seg, const struct entry_view *view,
     const struct key *key);
+
+/* Made before the last flush: its key hashes otherwise by now. */
+bool entry_is_flushed(const struct segment *seg,
+    const struct entry_view *view);
 
 enum entry_age {
 	AGE_FRESH,

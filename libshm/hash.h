@@ -26,4 +26,29 @@ hash_bytes(const void *bytes, size_t count, uint64_t seed)
 	return hash_long(bytes, count, seed);
 }
 
+/* The same of bytes that do not lie together. */
+struct hash {
+	XXH3_state_t state;
+};
+
+static inline void
+hash_begin(struct hash *h, uint64_t seed)
+{
+	XXH3_INITSTATE(&h->state);
+	h->state.extSecret = NULL; /* it asks before it sets */
+	(void)XXH3_64bits_reset_withSeed(&h->state, seed);
+}
+
+static inline void
+hash_more(struct hash *h, const void *bytes, size_t count)
+{
+	(void)XXH3_64bits_update(&h->state, bytes, count);
+}
+
+static inline uint64_t
+hash_end(const struct hash *h)
+{
+	return XXH3_64bits_digest(&h->state);
+}
+
 #endif

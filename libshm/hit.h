@@ -56,6 +56,9 @@ hit_read(const struct segment *seg, const struct key *key, struct hit *hit)
 	/* The size of the key; no flag is set. */
 	if (unlikely((first >> 32 & 0xffffff) != key->size))
 		return false;
+	/* Not linked before a flush: entry_has_key(). */
+	if (unlikely((second ^ key->hash) >> 32 != 0))
+		return false;
 	hit->value_bytes = (uint32_t)first;
 	hit->value = (const char *)(e + 1) + key->size;
 	hit->expiry_ms = (first >> 56) << 32 | (uint32_t)second;

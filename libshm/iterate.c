@@ -14,14 +14,6 @@
 
 #include <errno.h>
 
-/* Linked before the last flush: its key hashes otherwise by now. */
-static bool
-is_flushed(const struct segment *seg, const struct entry_view *bounds)
-{
-	return bounds->key != NULL && bounds->hash_high !=
-	    (uint32_t)(entry_hash(seg, bounds->key, bounds->key_bytes) >> 32);
-}
-
 /* The n-th word of the index, as a view if it names a value. */
 static enum shmc_status
 open_place(struct shmc *cache, struct member *me, uint64_t n,
@@ -36,7 +28,7 @@ open_place(struct shmc *cache, struct member *me, uint64_t n,
 	grace_enter(me);
 	word = load_acquire(&pair->words[n % LINE_WORDS]); /* line.L1 */
 	if ((word & WORD_LIVE) != 0 && entry_read(me->seg, word, bounds) &&
-	    bounds->kind == KIND_VALUE && !is_flushed(me->seg, bounds)) {
+	    bounds->kind == KIND_VALUE && !entry_is_flushed(me->seg, bounds)) {
 		age = entry_age(me->seg, bounds);
 		if (age == AGE_FRESH || age == AGE_STALE)
 			status = view_open(cache, me, word, bounds, view) ?

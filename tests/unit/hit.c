@@ -163,7 +163,8 @@ TEST(hit__random_bytes__no_address_outside)
 		s.hit.word = entry_word(place, 0);
 		if (place < places - 1) {
 			e->first = bits & 0x3000000000001fffull;
-			e->second = (uint64_t)random();
+			e->second = key.hash >> 32 << 32 |
+			    (uint32_t)random();
 		}
 		if (!hit_read(s.seg, &key, &s.hit))
 			continue;
