@@ -331,9 +331,10 @@ SHMC_API size_t shmc_get_many(struct shmc *cache, struct shmc_item *items,
     size_t count);
 
 /*
- * Makes every entry stored with this tag a miss: those made from what was read
- * before the call.  Takes a moment however many they are.  Two names may
- * share a place in the segment's table, and then go together.
+ * Makes every entry stored with this tag a miss: those whose computation, or
+ * the call that stored them, began before this one.  Who asks from now on is not
+ * served by such a computation in flight.  Takes a moment however many they
+ * are.  Two names may share a place in the segment's table, and then go together.
  * A namespace is a tag that all its keys are stored with.
  * SHMC_OK; SHMC_INVALID.  Killed: done or not.
  */

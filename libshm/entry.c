@@ -262,6 +262,19 @@ entry_age(const struct segment *seg, const struct entry_view *v)
 	    load_relaxed(&v->extra->keep_ms) ? AGE_KEPT : AGE_OVER;
 }
 
+bool
+entry_outdated_by(const struct segment *seg, const struct entry_view *v,
+    uint64_t clock)
+{
+	/*
+	 * A tag tells of its last invalidation only: if there were any of any
+	 * tag in between, it counts as one from before.
+	 */
+	return v->extra != NULL &&
+	    load_relaxed(&v->extra->tag_clock) < clock && /* line.L1 */
+	    tag_invalidated(seg, v);
+}
+
 uint64_t
 entry_fresh_ms(const struct segment *seg, const struct entry_view *v)
 {

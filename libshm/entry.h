@@ -103,6 +103,13 @@ enum entry_age {
 enum entry_age entry_age(const struct segment *seg,
     const struct entry_view *view);
 
+/*
+ * Whether who began when the clock of tags stood at `clock` must not be given
+ * it: one of its tags is invalid, and perhaps was before he began.
+ */
+bool entry_outdated_by(const struct segment *seg,
+    const struct entry_view *view, uint64_t clock);
+
 /* Milliseconds of freshness left, 0 if none; UINT64_MAX: for ever. */
 uint64_t entry_fresh_ms(const struct segment *seg,
     const struct entry_view *view);

@@ -33,6 +33,7 @@ struct begin {
 	struct shmc_wait wait; /* complete */
 	uint64_t lease_ns;
 	uint64_t waited_ns;
+	uint64_t tag_clock; /* when the call began */
 	/* What the last look-up found: stale, kept, or due for an early refresh. */
 	struct shmc_view old;
 	enum entry_age old_age;
@@ -322,8 +323,12 @@ take_result(struct begin *b, const struct flight_hold *hold)
 
 	/* Our wait cell keeps the result; a pin follows before it goes. */
 	if (entry != 0 && entry_read(b->me->seg, entry, &bounds) &&
-	    entry_has_key(b->me->seg, &bounds, &b->key))
-		return share_result(b, entry, superseded, &bounds);
+	    entry_has_key(b->me->seg, &bounds, &b->key)) {
+		if (!entry_outdated_by(b->me->seg, &bounds, b->tag_clock))
+			return share_result(b, entry, superseded, &bounds);
+		/* Nor do we, or who comes, find it again. */
+		flight_detach_this(b->me, hold);
+	}
 	flight_leave(b->me);
 	return AGAIN;
 }
@@ -540,6 +545,7 @@ complete(struct begin *b, struct shmc *cache, const void *key,
 	    cache->seg.lease_ns;
 	if (b->wait.deadline_ns == 0)
 		b->wait.deadline_ns = clock_ns() + cache->seg.wait_ns;
+	b->tag_clock = store_tag_clock(&cache->seg);
 	b->me = cache_member(cache);
 	return b->me == NULL ? SHMC_BUSY : SHMC_OK;
 }

@@ -922,6 +922,13 @@ flight_detach(struct member *me, uint64_t hash)
 	flag_flights(me, hash, FLIGHT_DETACHED, UINT64_MAX);
 }
 
+void
+flight_detach_this(struct member *me, const struct flight_hold *hold)
+{
+	set_flags(record(me->seg, hold->number), use_of(hold->token),
+	    FLIGHT_DETACHED);
+}
+
 bool
 flight_repair(struct member *me, uint32_t dead, uint32_t *number)
 {

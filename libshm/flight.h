@@ -137,6 +137,9 @@ void flight_supersede_older(struct member *me, uint64_t hash,
 /* Nobody joins what is in flight for this hash any more. */
 void flight_detach(struct member *me, uint64_t hash);
 
+/* Nobody joins the flight that we have joined any more. */
+void flight_detach_this(struct member *me, const struct flight_hold *hold);
+
 /*
  * For reapers holding the dead slot's lock: gives up what it led or claimed.
  * True: *number is a flight that it left in RESULT; link its entry, finish it
