@@ -130,6 +130,10 @@ publish(struct lead *lead, const struct ending *e, uint32_t *flags)
 	struct member *me = lead->me;
 	struct line_guard guard;
 
+	/* A flush outdates it, too, and found no flight to tell that. */
+	if (entry_hash(me->seg, lead->key.bytes, lead->key.size) !=
+	    lead->key.hash)
+		flight_supersede(me, lead->key.hash);
 	if (!flight_commit(me, &lead->hold, e->entry))
 		return false;
 	*flags = e->stored ? 0 : SHMC_UNSTORED;
