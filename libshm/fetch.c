@@ -313,22 +313,37 @@ share_result(struct begin *b, uint64_t entry, bool superseded,
 	    read_failure(bounds->kind, b->view);
 }
 
+/*
+ * Who came when the result was there did not wait for it: it is as if it stood
+ * in the index already.  Its leader is about to put it there, or has stopped.
+ */
+static bool
+is_for_us(const struct begin *b, const struct flight_hold *hold,
+    const struct entry_view *bounds)
+{
+	return !hold->late || ((bounds->flags & ENTRY_UNLINKED) == 0 &&
+	    entry_age(b->me->seg, bounds) == AGE_FRESH);
+}
+
 /* The flight we joined has a result: take it, or look again. */
 static enum shmc_status
 take_result(struct begin *b, const struct flight_hold *hold)
 {
 	struct entry_view bounds;
-	bool superseded;
+	bool superseded, outdated = false;
 	uint64_t entry = flight_result(b->me, hold, &superseded);
 
 	/* Our wait cell keeps the result; a pin follows before it goes. */
 	if (entry != 0 && entry_read(b->me->seg, entry, &bounds) &&
 	    entry_has_key(b->me->seg, &bounds, &b->key)) {
-		if (!entry_outdated_by(b->me->seg, &bounds, b->tag_clock))
+		outdated = entry_outdated_by(b->me->seg, &bounds,
+		    b->tag_clock);
+		if (!outdated && is_for_us(b, hold, &bounds))
 			return share_result(b, entry, superseded, &bounds);
-		/* Nor do we, or who comes, find it again. */
-		flight_detach_this(b->me, hold);
 	}
+	/* Nor do we, or who comes, find it again. */
+	if (outdated || hold->late)
+		flight_detach_this(b->me, hold);
 	flight_leave(b->me);
 	return AGAIN;
 }
@@ -365,6 +380,12 @@ wait_for(struct begin *b, struct flight_hold *hold)
 		flight_leave(b->me);
 		return do_without(b, b->wait.on_overflow, SHMC_OVERFLOW,
 		    COUNT_OVERFLOWS);
+	}
+	/* Died before it put its result into the index: so we do. */
+	if (hold->late &&
+	    recover_reap(b->me, flight_leader(hold->token))) {
+		flight_leave(b->me);
+		return AGAIN;
 	}
 	switch (sleep_on(b, hold)) {
 	case FLIGHT_SERVED:

@@ -364,6 +364,7 @@ write_aside(struct lead *lead, enum entry_kind kind, const void *bytes,
 		    size, &terms, &e->entry);
 	if (status == SHMC_OK)
 		return status;
+	/* Else our reaper would store it. */
 	e->stored = false;
 	terms.unlinked = true;
 	return value_write(lead->me, &lead->draft, &lead->key, bytes, size,

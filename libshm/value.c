@@ -182,7 +182,10 @@ value_drop(struct member *me, struct draft *draft)
 
 /* --------------------------------------------------------------- entries -- */
 
-/* Values in one log, what is none in another, which has a share of its own. */
+/*
+ * Values in one log, what is none in another, which has a share of its own;
+ * but not what is not to be linked: there may be no room in that share.
+ */
 static struct tail *
 tail_for(struct member *me, const struct entry_plan *plan)
 {
