@@ -37,6 +37,17 @@ live_lead(struct shmc_lead *handle)
 	return lead;
 }
 
+/* The same for an ending that hands out a view, which is clear if it fails. */
+static struct lead *
+lead_to_end(struct shmc_lead *handle, struct shmc_view *view)
+{
+	/* Not the one that fetch hands out: it may have the value already. */
+	if (view != NULL &&
+	    (handle == NULL || view != lead_of(handle)->view))
+		memset(view, 0, sizeof *view);
+	return live_lead(handle);
+}
+
 /* ---------------------------------------------------------------- ending -- */
 
 /* An older value is what fetch hands out if there is nothing newer. */
@@ -226,13 +237,11 @@ static enum shmc_status
 end_with_draft(struct shmc_lead *handle, uint64_t ttl_ms, bool stored,
     struct shmc_view *view)
 {
-	struct lead *lead = live_lead(handle);
+	struct lead *lead = lead_to_end(handle, view);
 	struct ending e = { .kind = KIND_VALUE, .stored = stored, .view = view };
 	struct entry_terms terms;
 	enum shmc_status status;
 
-	if (view != NULL && (lead == NULL || view != lead->view))
-		memset(view, 0, sizeof *view);
 	if (lead == NULL)
 		return SHMC_FENCED;
 	complete_terms(lead, ttl_ms, KIND_VALUE, &terms);
@@ -301,12 +310,10 @@ enum shmc_status
 shmc_lead_value(struct shmc_lead *handle, const void *value,
     size_t value_bytes, uint64_t ttl_ms, struct shmc_view *view)
 {
-	struct lead *lead = live_lead(handle);
+	struct lead *lead = lead_to_end(handle, view);
 	struct ending e = { .kind = KIND_VALUE, .stored = true, .view = view };
 	struct entry_terms terms;
 
-	if (view != NULL && (lead == NULL || view != lead->view))
-		memset(view, 0, sizeof *view);
 	if (lead == NULL)
 		return SHMC_FENCED;
 	if (value == NULL && value_bytes > 0)
@@ -319,7 +326,7 @@ enum shmc_status
 shmc_lead_refresh(struct shmc_lead *handle, uint64_t ttl_ms,
     struct shmc_view *view)
 {
-	struct lead *lead = live_lead(handle);
+	struct lead *lead = lead_to_end(handle, view);
 	const void *data;
 	size_t bytes;
 
@@ -439,7 +446,7 @@ enum shmc_status
 shmc_lead_pass(struct shmc_lead *handle, uint32_t fan_out, uint64_t ttl_ms,
     struct shmc_view *view)
 {
-	struct lead *lead = live_lead(handle);
+	struct lead *lead = lead_to_end(handle, view);
 	struct draft own;
 	enum shmc_status status = SHMC_OK;
 
