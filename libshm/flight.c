@@ -590,6 +590,7 @@ flight_await(struct member *me, struct flight_hold *hold,
 	for (;; backstop *= 2) {
 		uint64_t word = load_acquire(&f->word); /* W2 */
 		uint64_t now = clock_ns();
+		bool led_anew;
 
 		if (use_of(word) != use_of(hold->token) ||
 		    !(is_under_way(word) || flight_state(word) == FLIGHT_DONE)) {
@@ -603,12 +604,10 @@ flight_await(struct member *me, struct flight_hold *hold,
 			wake_everybody(me->seg, f, word);
 			return FLIGHT_SERVED;
 		}
-		if (flight_token(word) != seen) {
+		led_anew = flight_token(word) != seen;
+		if (led_anew) {
 			seen = flight_token(word);
 			seen_ns = now;
-			if (flight_state(word) == FLIGHT_LEAD &&
-			    closes_cycle(me, word))
-				return FLIGHT_CYCLE;
 		}
 		if (has_fallen(me->seg, f, word, seen_ns, me->seg->lease_ns,
 			&lease_end)) {
@@ -617,6 +616,9 @@ flight_await(struct member *me, struct flight_hold *hold,
 				return FLIGHT_PROMOTED;
 			continue;
 		}
+		/* Not before: it may be ours, and its lease be over. */
+		if (led_anew && closes_cycle(me, word))
+			return FLIGHT_CYCLE;
 		if (now >= deadline_ns)
 			return FLIGHT_LATE;
 		doze(me, f, word, min_u64(min_u64(deadline_ns, lease_end),

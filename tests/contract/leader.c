@@ -225,6 +225,29 @@ TEST(contract__r07__lead_ended_twice__the_first_ending_counts)
 	cache_audit(s->cache);
 }
 
+/* With the very view that shmc_fetch() hands out. */
+static struct shmc_view fetched;
+
+static void
+load_into_it_twice(struct shmc_lead *lead, void *arg)
+{
+	(void)arg;
+	CHECK_EQ(shmc_lead_value(lead, "value", 5, 0, &fetched), SHMC_OK);
+	CHECK_EQ(shmc_lead_value(lead, "second", 6, 0, &fetched), SHMC_FENCED);
+}
+
+TEST(contract__r07__lead_ended_twice_into_the_fetched_view__keeps_the_value)
+{
+	struct scene *s = scene_new(60000);
+
+	CHECK_EQ(shmc_fetch(s->cache, "k", 1, NULL, load_into_it_twice, s,
+	    &fetched), SHMC_OK);
+	CHECK_EQ(fetched.size_bytes, 5);
+	CHECK_MEM(fetched.data, "value", 5);
+	shmc_view_release(&fetched);
+	CHECK_EQ(shmc_detach_thread(s->cache), 0);
+}
+
 static void *
 end_in_thread(void *lead)
 {
@@ -412,8 +435,7 @@ load_many_deep(struct shmc_lead *lead, void *arg)
 
 	if (depth < 200) {
 		CHECK_EQ(shmc_fetch(s->cache, key, key_of(key, depth), NULL,
-		    load_many_deep, s, &view), depth < 200 ? SHMC_OK :
-							     SHMC_MISS);
+		    load_many_deep, s, &view), SHMC_OK);
 		shmc_view_release(&view);
 	}
 	CHECK_EQ(shmc_lead_value(lead, "v", 1, 0, NULL), SHMC_OK);
