@@ -14,6 +14,7 @@
 #include "counters.h"
 #include "grace.h"
 #include "lead.h"
+#include "random.h"
 #include "read.h"
 #include "recover.h"
 #include "store.h"
@@ -93,7 +94,8 @@ static void
 hold_old(struct begin *b, struct shmc_view *from, enum entry_age age)
 {
 	view_move(&b->old, from);
-	b->old.role = age == AGE_STALE ? SHMC_ROLE_STALE : SHMC_ROLE_NONE;
+	b->old.role = age == AGE_FRESH ? SHMC_ROLE_HIT :
+	    age == AGE_STALE ? SHMC_ROLE_STALE : SHMC_ROLE_NONE;
 	b->old_age = age;
 }
 
@@ -101,15 +103,7 @@ hold_old(struct begin *b, struct shmc_view *from, enum entry_age age)
 static double
 uniform(void)
 {
-	static _Thread_local uint64_t state;
-
-	/* xorshift64 (Marsaglia 2003). */
-	if (state == 0)
-		state = clock_ns() | 1;
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return ((double)(state >> 11) + 1) / 9007199254740992.0;
+	return ((double)(random_draw() >> 11) + 1) / 9007199254740992.0;
 }
 
 /*

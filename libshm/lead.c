@@ -60,9 +60,11 @@ fall_back(struct lead *lead, enum shmc_status status)
 		return;
 	shmc_view_release(lead->view);
 	view_move(lead->view, &lead->old);
-	lead->view->role = SHMC_ROLE_STALE;
 	lead->view->waited_ns = lead->waited_ns;
-	count(lead->me->slot, COUNT_STALE_HITS);
+	if (lead->view->role != SHMC_ROLE_HIT) { /* of an early refresh */
+		lead->view->role = SHMC_ROLE_STALE;
+		count(lead->me->slot, COUNT_STALE_HITS);
+	}
 	lead->status = SHMC_OK;
 }
 

@@ -16,13 +16,13 @@
  */
 #include "store.h"
 
-#include "clock.h"
 #include "counters.h"
 #include "evict.h"
 #include "flight.h"
 #include "grace.h"
 #include "hash.h"
 #include "index.h"
+#include "random.h"
 #include "read.h"
 #include "testpoint.h"
 #include "value.h"
@@ -49,19 +49,12 @@ tag_number(const struct segment *seg, const char *name)
 uint64_t
 store_jitter(uint64_t ttl_ms, uint32_t percent)
 {
-	static _Thread_local uint64_t state;
 	uint64_t range;
 
-	/* Longer ones mean the same, and would wrap. */
-	ttl_ms = min_u64(ttl_ms, ENTRY_EXPIRY_MAX);
+	ttl_ms = min_u64(ttl_ms, ENTRY_EXPIRY_MAX); /* else it may overflow */
 	range = ttl_ms * percent / 100;
-	/* xorshift64 (Marsaglia 2003): spread, not secrecy. */
-	if (state == 0)
-		state = clock_ns() | 1;
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return ttl_ms - range + state % (2 * range + 1);
+	return range == 0 ? ttl_ms :
+	    ttl_ms - range + random_draw() % (2 * range + 1);
 }
 
 static bool
