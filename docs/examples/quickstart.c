@@ -28,12 +28,12 @@ load(struct shmc_lead *lead, void *arg)
 		fprintf(stderr, "not stored\n");
 }
 
-/* In a worker, for each request. */
 static int
 serve(struct shmc *cache)
 {
 	struct shmc_view view;
 
+	/* In a worker, for each request. */
 	if (shmc_fetch(cache, url, strlen(url), NULL, load, (void *)url,
 		&view) != SHMC_OK)
 		return 1;
@@ -44,7 +44,6 @@ serve(struct shmc *cache)
 	return 0;
 }
 
-/* Before the workers are forked. */
 static struct shmc *
 open_cache(void)
 {
@@ -52,6 +51,7 @@ open_cache(void)
 	struct shmc_error error;
 	struct shmc *cache;
 
+	/* Before the workers are forked. */
 	shmc_options_init(&options, sizeof options);
 	options.size_bytes = 16u << 20;
 	if (shmc_open(&cache, &options, &error) != 0) {
