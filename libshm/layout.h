@@ -143,7 +143,10 @@ struct header {
 	 * X: a number drawn and not used costs nothing.
 	 */
 	_Atomic uint64_t tag_clock;
-	/* The last fencing token of a lease.  W: fetch_add, relaxed: only unlike. */
+	/*
+	 * The last fencing token of a lease.  W: fetch_add by holders.
+	 * O: lease.N1.  X: a token drawn and not used.
+	 */
 	_Atomic uint64_t lease_tokens;
 	unsigned char pad4[CACHELINE - 24];
 	/* W: whoever finds a word that cannot be.  R: stats.  A count: relaxed. */

@@ -6,7 +6,17 @@
  * for it is to join, to release it is to abandon, and a holder's death or lateness promotes
  * the next.  So everything that flight.c says of kills holds of leases, and the
  * walk that finds deadlocks goes over both.
+ *
+ * Edges
+ * N1  A holder becomes leader (CAS of the flight's word), fences, draws its token
+ *     (fetch_add), fences, and looks whether it leads still.  If it does, whoever
+ *     leads later has not drawn yet: tokens grow in the order of the holders.
+ *
+ * Progress: blocks in flight_await() only, at most until the deadline.  A kill
+ * leaves a flight whose leader is dead.
  */
+#include "barrier.h"
+#include "cache.h"
 #include "clock.h"
 #include "counters.h"
 #include "flight.h"
@@ -37,21 +47,35 @@ lease_hash(const struct shmc *cache, const void *name, size_t name_bytes)
 	    cache->seg.seed ^ 0x6c65617365ull /* "lease" */);
 }
 
+static uint64_t
+draw_token(struct segment *seg)
+{
+	uint64_t drawn;
+
+	barrier_full(); /* N1 */
+	drawn = atomic_fetch_add_explicit(&seg->header->lease_tokens, 1,
+	    memory_order_acq_rel);
+	barrier_full(); /* N1 */
+	TESTPOINT("lease_token");
+	return drawn + 1;
+}
+
+/* SHMC_MISS: it ran out, and another has it, before we had a token. */
 static enum shmc_status
 hold_lease(struct shmc *cache, struct member *me,
     const struct flight_hold *hold, struct shmc_lease *handle)
 {
 	struct lease *lease = (void *)handle->opaque;
+	uint64_t token = draw_token(&cache->seg);
 
+	if (!flight_leads(&cache->seg, hold))
+		return SHMC_MISS;
+	handle->token = token;
 	lease->cache = cache;
 	lease->me = me;
 	lease->family = load_relaxed(&me->family); /* our own */
 	lease->hold = *hold;
 	me->leads++;
-	/* Relaxed: it only has to be larger than every earlier one. */
-	handle->token = 1 + atomic_fetch_add_explicit(
-	    &cache->seg.header->lease_tokens, 1, memory_order_relaxed);
-	TESTPOINT("lease_held");
 	return SHMC_OK;
 }
 
