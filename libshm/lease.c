@@ -20,12 +20,14 @@
 #include "clock.h"
 #include "counters.h"
 #include "flight.h"
-#include "cache.h"
+#include "recover.h"
 #include "testpoint.h"
 
 #include <string.h>
 
 #define LEASE_MAX_MS (1ull << 32)
+/* Turns that are taken even when the deadline has passed. */
+#define TURNS_MIN 1000u
 
 struct lease {
 	struct shmc *cache; /* NULL: not held */
@@ -91,14 +93,16 @@ try_lease(struct shmc *cache, struct member *me, uint64_t hash,
 	case FLIGHT_LEADS:
 	case FLIGHT_INHERITS:
 		return hold_lease(cache, me, &hold, handle);
-	case FLIGHT_FULL:
-		return SHMC_BUSY;
+	case FLIGHT_FULL: /* the dead may hold some */
+		return recover_reap_all(me) > 0 ? SHMC_MISS : SHMC_BUSY;
 	case FLIGHT_AGAIN:
 	case FLIGHT_TAKEN:
 		return SHMC_MISS;
 	case FLIGHT_JOINS:
 		break;
 	}
+	if (clock_ns() < deadline_ns)
+		count(me->slot, COUNT_WAITS);
 	event = flight_await(me, &hold, deadline_ns, lease_ns);
 	if (event == FLIGHT_PROMOTED)
 		return hold_lease(cache, me, &hold, handle);
@@ -113,6 +117,27 @@ try_lease(struct shmc *cache, struct member *me, uint64_t hash,
 		return SHMC_DEADLOCK;
 	}
 	return SHMC_MISS;
+}
+
+static enum shmc_status
+await_lease(struct shmc *cache, struct member *me, uint64_t hash,
+    const struct shmc_wait *wait, struct shmc_lease *lease)
+{
+	uint64_t lease_ns = wait->lease_ms != 0 ? wait->lease_ms * NS_PER_MS :
+	    cache->seg.lease_ns;
+	enum shmc_status status;
+	unsigned turns = 0;
+
+	/*
+	 * Each turn but the last is another participant's progress, or the work
+	 * of a scribbler, which the deadline ends.
+	 */
+	do
+		status = try_lease(cache, me, hash, lease_ns, wait->deadline_ns,
+		    lease);
+	while (status == SHMC_MISS &&
+	    (++turns < TURNS_MIN || clock_ns() < wait->deadline_ns));
+	return status == SHMC_MISS ? SHMC_TIMEOUT : status;
 }
 
 enum shmc_status
@@ -139,15 +164,8 @@ shmc_lease_acquire(struct shmc *cache, const void *name, size_t name_bytes,
 		return SHMC_BUSY;
 	if (wait.deadline_ns == 0)
 		wait.deadline_ns = clock_ns() + cache->seg.wait_ns;
-	/* Each turn but the last is another participant's progress. */
-	do
-		status = try_lease(cache, me,
-		    lease_hash(cache, key.bytes, key.size),
-		    wait.lease_ms != 0 ? wait.lease_ms * NS_PER_MS :
-					 cache->seg.lease_ns,
-		    wait.deadline_ns, lease);
-	while (status == SHMC_MISS);
-	return status;
+	return await_lease(cache, me, lease_hash(cache, key.bytes, key.size),
+	    &wait, lease);
 }
 
 /* NULL: not held, or a child's copy of its parent's. */
