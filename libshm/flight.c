@@ -456,6 +456,7 @@ wake_everybody(const struct segment *seg, struct flight *f, uint64_t word)
 	(void)futex_wake_all(futex_half(f));
 	if (slot < seg->geo.participant_count)
 		(void)futex_wake_all(&seg->participants[slot].life.futex);
+	TESTPOINT("flight_woken");
 }
 
 /* Makes us the leader of a flight whose leader fell. */
@@ -563,6 +564,10 @@ flight_enter(struct member *me, uint64_t hash, uint64_t lease_ns,
 
 /* ------------------------------------------------------------- sleeping -- */
 
+/*
+ * Of those who watch a life the kernel wakes one when it ends, whatever has
+ * become of the flight: so who finds it ended wakes the others.
+ */
 static void
 doze(struct member *me, struct flight *f, uint64_t word, uint64_t until_ns)
 {
@@ -574,8 +579,11 @@ doze(struct member *me, struct flight *f, uint64_t word, uint64_t until_ns)
 	};
 
 	TESTPOINT("flight_dozes");
-	if (life != 0)
-		futex_wait(words, 2, until_ns);
+	if (life == 0)
+		return;
+	futex_wait(words, 2, until_ns);
+	if (!leader_alive(me->seg, word))
+		wake_everybody(me->seg, f, word);
 }
 
 enum flight_event

@@ -4,6 +4,7 @@
 
 #include "index.h"
 #include "inside.h"
+#include "testpoint.h"
 
 #include <signal.h>
 #include <unistd.h>
@@ -372,6 +373,59 @@ TEST(flight__leader_dead__comer_is_promoted)
 	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, true, &s.hold_b), FLIGHT_JOINS);
 	CHECK_EQ(await(&s), FLIGHT_PROMOTED);
 	CHECK(flight_leads(s.b->seg, &s.hold_b));
+	scene_end(&s);
+}
+
+static void
+die_when_done(const char *name)
+{
+	if (strcmp(name, "flight_done") == 0)
+		kill(getpid(), SIGKILL);
+}
+
+static void
+lead_and_die_when_done(void *arg)
+{
+	struct scene *s = arg;
+	struct member *me = member_of(s->cache);
+	struct flight_hold hold;
+
+	CHECK_EQ(flight_enter(me, HASH, HOUR_NS, true, &hold), FLIGHT_LEADS);
+	shmc_testpoint_hook = die_when_done;
+	CHECK(flight_commit(me, &hold, entry_new(me, &s->key, "v", 1)));
+	flight_finish(me, hold.number);
+}
+
+/* The leader of who dozes, stopped until then; how often everybody was woken. */
+static pid_t dozers_leader;
+static unsigned wakes;
+
+static void
+let_it_die(const char *name)
+{
+	wakes += strcmp(name, "flight_woken") == 0;
+	if (strcmp(name, "flight_dozes") != 0 || dozers_leader == 0)
+		return;
+	continue_child(dozers_leader);
+	CHECK_EQ(wait_child(dozers_leader), -SIGKILL);
+	dozers_leader = 0;
+}
+
+/* The kernel wakes one of those who watch the dead leader's life. */
+TEST(flight__leader_killed_before_it_wakes__who_wakes_wakes_the_others)
+{
+	struct scene s = scene_new();
+
+	dozers_leader = run_stopped_at("flight_led", 1, lead_and_die_when_done,
+	    &s);
+	REQUIRE(dozers_leader != 0);
+	CHECK_EQ(flight_enter(s.b, HASH, HOUR_NS, true, &s.hold_b), FLIGHT_JOINS);
+	shmc_testpoint_hook = let_it_die;
+	CHECK_EQ(await(&s), FLIGHT_SERVED);
+	shmc_testpoint_hook = NULL;
+	CHECK_EQ(dozers_leader, 0);
+	CHECK_EQ(wakes, 1);
+	flight_leave(s.b);
 	scene_end(&s);
 }
 
