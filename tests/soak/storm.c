@@ -65,6 +65,7 @@ struct place {
 	_Atomic uint64_t calls;
 	_Atomic uint64_t since_ns; /* when the present call began; 0: none */
 	_Atomic(const char *) call;
+	_Atomic bool flushing; /* newcomers may start anew from here on */
 	uint64_t resumed_ns; /* the supervisor's own */
 };
 
@@ -75,7 +76,7 @@ struct board {
 	/* Who computes a lone key: place plus 1 | its life << 16; 0: nobody. */
 	_Atomic uint64_t computing[LONE_KEYS];
 	_Atomic uint64_t computing_since[LONE_KEYS]; /* flushes, by then */
-	_Atomic uint64_t flushes; /* begun and ended: newcomers start anew */
+	_Atomic uint64_t flushes; /* that are over */
 	_Atomic uint64_t holding[LEASES];
 	_Atomic uint64_t token[LEASES];
 	_Atomic uint64_t versions, doubtful;
@@ -400,6 +401,24 @@ do_incr(void)
 		wrong("incr: status %d, sum %lld", (int)status, (long long)sum);
 }
 
+/* By the supervisor, for who was killed in it. */
+static void
+flush_over(struct place *place)
+{
+	add(&board->flushes, 1);
+	atomic_store(&place->flushing, false);
+}
+
+/* Nobody flushes, nor has since that many flushes had been. */
+static bool
+no_flush_since(uint64_t flushes)
+{
+	for (unsigned i = 0; i < options.workers; i++)
+		if (atomic_load(&board->places[i].flushing))
+			return false;
+	return flushes == atomic_load(&board->flushes);
+}
+
 static void
 do_remove(void)
 {
@@ -421,9 +440,9 @@ do_remove(void)
 	case 4:
 		if (draw(200) != 0)
 			break;
-		add(&board->flushes, 1);
+		atomic_store(&own->flushing, true);
 		(void)!shmc_flush(cache);
-		add(&board->flushes, 1);
+		flush_over(own);
 		break;
 	default:
 		(void)!shmc_delete(cache, k.text, k.bytes);
@@ -608,8 +627,7 @@ load_alone(struct shmc_lead *lead, void *arg)
 	unsigned char value[600];
 	size_t bytes = value_make(value, draw(sizeof value), k->number);
 
-	if (is_alive(others) && since == flushes &&
-	    flushes == atomic_load(&board->flushes))
+	if (is_alive(others) && since == flushes && no_flush_since(flushes))
 		wrong("two compute key %llu", (unsigned long long)k->number);
 	add(&board->computed, 1);
 	for (unsigned n = (unsigned)draw(20); n > 0; n--)
@@ -836,6 +854,8 @@ kill_worker(unsigned i)
 		wrong("worker %u ended with status %#x in %s", i,
 		    (unsigned)status, atomic_load(&p->call));
 	figures.kills++;
+	if (atomic_load(&p->flushing))
+		flush_over(p);
 }
 
 static void
