@@ -290,12 +290,14 @@ get_group(struct shmc *cache, struct member *me, struct shmc_item *items,
 	for (size_t i = 0; i < n; i++) {
 		if (!probes[i].valid)
 			continue;
-		if (likely(trusted && probes[i].done))
+		if (likely(trusted && probes[i].done)) {
 			count(me->slot, COUNT_HITS);
-		else
-			items[i].status = get_by_view(cache, me,
-			    &probes[i].key, items[i].buffer,
-			    items[i].buffer_bytes, &items[i].value_bytes);
+			continue;
+		}
+		items[i].value_bytes = 0; /* what a revoked look-up told */
+		items[i].status = get_by_view(cache, me, &probes[i].key,
+		    items[i].buffer, items[i].buffer_bytes,
+		    &items[i].value_bytes);
 	}
 }
 
@@ -305,9 +307,9 @@ shmc_get_many(struct shmc *cache, struct shmc_item *items, size_t count)
 	struct member *me;
 	size_t found = 0;
 
-	if (cache == NULL || items == NULL)
+	if (items == NULL)
 		return 0;
-	me = cache_member(cache);
+	me = cache == NULL ? NULL : cache_member(cache);
 	for (size_t at = 0; at < count; at += MANY) {
 		size_t n = min_u64(MANY, count - at);
 
@@ -315,7 +317,8 @@ shmc_get_many(struct shmc *cache, struct shmc_item *items, size_t count)
 			get_group(cache, me, &items[at], n);
 		for (size_t i = at; i < at + n; i++) {
 			if (me == NULL)
-				items[i].status = SHMC_BUSY;
+				items[i].status = cache == NULL ?
+				    SHMC_INVALID : SHMC_BUSY;
 			found += items[i].status == SHMC_OK;
 		}
 	}
