@@ -469,7 +469,7 @@ queue_for(struct begin *b, uint32_t permit)
 }
 
 static enum shmc_status
-pass(struct begin *b)
+pass(struct begin *b, bool may_wait)
 {
 	count_miss(b);
 	for (uint32_t i = 0; i < b->fan_out; i++) {
@@ -490,7 +490,7 @@ pass(struct begin *b)
 			break;
 		}
 	}
-	return queue_for(b, shortest_queue(b));
+	return may_wait ? queue_for(b, shortest_queue(b)) : SHMC_MISS;
 }
 
 /* ---------------------------------------------------------------- turns -- */
@@ -504,7 +504,7 @@ turn(struct begin *b, bool may_wait)
 	bool refresh;
 
 	if (b->fan_out != 0)
-		return pass(b);
+		return pass(b, may_wait);
 	status = look_up(b);
 	refresh = status == REFRESH;
 	if (b->fan_out != 0)
