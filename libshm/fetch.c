@@ -655,6 +655,15 @@ load_single(struct shmc_lead *lead, void *arg)
 	*lead = s->item->lead;
 }
 
+static void
+refuse_all(struct shmc_fetch_item *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		memset(&items[i].view, 0, sizeof items[i].view);
+		items[i].status = SHMC_INVALID;
+	}
+}
+
 static bool
 begin_all(struct shmc *cache, struct shmc_fetch_item *items, size_t count,
     const struct shmc_wait *wait)
@@ -684,8 +693,12 @@ shmc_fetch_many(struct shmc *cache, struct shmc_fetch_item *items,
 {
 	size_t found = 0;
 
-	if (items == NULL || loader == NULL || count > SHMC_VIEWS_MAX)
+	if (items == NULL)
 		return 0;
+	if (loader == NULL || count > SHMC_VIEWS_MAX) {
+		refuse_all(items, count);
+		return 0;
+	}
 	if (begin_all(cache, items, count, wait))
 		loader(items, count, arg);
 	for (size_t i = 0; i < count; i++)
