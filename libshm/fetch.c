@@ -707,7 +707,9 @@ shmc_fetch_many(struct shmc *cache, struct shmc_fetch_item *items,
 	for (size_t i = 0; i < count; i++) {
 		struct single s = { loader, arg, &items[i] };
 
-		if (items[i].status == SHMC_MISS)
+		/* BUSY: perhaps with what our own leads took. */
+		if (items[i].status == SHMC_MISS ||
+		    items[i].status == SHMC_BUSY)
 			items[i].status = shmc_fetch(cache, items[i].key,
 			    items[i].key_bytes, wait, load_single, &s,
 			    &items[i].view);

@@ -175,6 +175,9 @@ end_with(struct lead *lead, const struct ending *e)
 		if (!publish(lead, e, &flags))
 			return lead_fenced(lead);
 	}
+	/* What replaces it has the same right to a view. */
+	if (e->kind == KIND_VALUE)
+		shmc_view_release(&lead->old);
 	if (e->kind == KIND_VALUE || e->kind == KIND_ERROR) {
 		if (!view_result(lead, e->entry, e->view, flags, served) ||
 		    (lead->view != e->view &&
