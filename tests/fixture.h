@@ -5,6 +5,7 @@
 
 #include "harness.h"
 #include "proc.h"
+#include "values.h"
 
 #include "shmcache.h"
 
@@ -22,18 +23,6 @@ void cache_audit(struct shmc *cache);
 
 /* As shmc_stats(). */
 struct shmc_stats cache_stats(struct shmc *cache);
-
-/* "key-000042"; returns its length. */
-size_t key_of(char key[32], unsigned number);
-
-/*
- * `bytes` bytes that depend on key, version and position; at least 8.  A value
- * made of two, or of another key's, is found out by value_check().
- */
-void value_fill(void *value, size_t bytes, uint64_t key, uint64_t version);
-
-/* The version, or UINT64_MAX if it is not whole or of another key. */
-uint64_t value_check(const void *value, size_t bytes, uint64_t key);
 
 /* shmc_get() of a short string, compared. */
 void check_get(struct shmc *cache, const char *key, const char *expected);
@@ -58,8 +47,5 @@ struct file_image file_read(const char *path);
 
 /* Checks that the file still is as it was, and frees the image. */
 void file_unchanged(const char *path, struct file_image *before);
-
-uint64_t now_ns(void);
-void sleep_ms(unsigned ms);
 
 #endif
