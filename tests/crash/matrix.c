@@ -4,11 +4,10 @@
  * its course, killed at each test point in turn.  After each kill another
  * process must be able to do everything, and the audit must hold.
  */
+#include "aftermath.h"
 #include "fixture.h"
 
-#include "block.h"
 #include "cache.h"
-#include "flight.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -310,41 +309,22 @@ check_usable(struct cell *cell)
 	check_get(cell->cache, "another", "abc");
 }
 
-/* Nothing that a dead one held is still held. */
 static void
-check_no_leak(struct cell *cell)
+leak(const char *sentence, void *arg)
 {
-	struct segment *seg = &cell->cache->seg;
-	uint32_t mine = cache_member(cell->cache)->index;
-
-	for (uint32_t i = 0; i < seg->geo.block_count; i++) {
-		uint64_t word = load_acquire(&seg->blocks[i].word);
-
-		if (block_state(word) == BLOCK_OPEN ||
-		    block_state(word) == BLOCK_EVICTING)
-			CHECK_EQ(block_owner(word), mine);
-	}
-	for (uint32_t i = 0; i < seg->geo.flight_count; i++) {
-		enum flight_state state =
-		    flight_state(load_acquire(&seg->flights[i].word));
-
-		CHECK(state == FLIGHT_FREE || state == FLIGHT_DONE ||
-		    state == FLIGHT_ORPHAN);
-	}
-	for (uint32_t i = 0; i < seg->geo.participant_count; i++)
-		if (i != mine)
-			CHECK_EQ(load_acquire(&seg->participants[i].life.futex),
-			    0);
+	(void)arg;
+	FAIL("leak: %s", sentence);
 }
 
 static void
 check_after(void *arg)
 {
 	struct cell *cell = arg;
+	const struct segment *seg = &cell->cache->seg;
 
 	check_usable(cell);
 	(void)shmc_reap(cell->cache);
-	check_no_leak(cell);
+	(void)aftermath_leaks(seg, aftermath_own_slot(seg), leak, NULL);
 	cache_audit(cell->cache);
 }
 
