@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Draws a benchmark's CSV as PNG and SVG.
 # Usage: gnuplot -e "what='hits'; directory='build/perf'" perf/plot.gp
-#	what: hits, wake or death
+#	what: hits, wake, death or missratio
 
 set datafile separator comma
 set datafile missing NaN
@@ -16,6 +16,7 @@ blue = '#2c7fb8'
 if (what eq 'hits') { width = 1350; height = 480 }
 if (what eq 'wake') { width = 1200; height = 480 }
 if (what eq 'death') { width = 700; height = 480 }
+if (what eq 'missratio') { width = 1200; height = 760 }
 
 do for [kind in 'png svg'] {
 	if (kind eq 'png') {
