@@ -152,13 +152,12 @@ others(void *arg)
 }
 
 static struct scene *
-scene_new(size_t bytes, bool present)
+scene_new(size_t bytes, bool present, uint64_t lease_ms)
 {
 	struct scene *scene = shared_alloc(sizeof *scene);
 	struct shmc_options options = cache_options(2u << 20, 8);
 
-	/* A stopped leader is replaced after its lease. */
-	options.lease_ms = 50;
+	options.lease_ms = lease_ms;
 	scene->cache = cache_open(&options);
 	scene->bytes = bytes;
 	scene->version = 5;
@@ -172,7 +171,8 @@ scene_new(size_t bytes, bool present)
 static bool
 stop_once(child_function *run, size_t bytes, bool present, unsigned n)
 {
-	struct scene *scene = scene_new(bytes, present);
+	/* A stopped leader is replaced after its lease. */
+	struct scene *scene = scene_new(bytes, present, 50);
 	pid_t child = run_stopped_at(NULL, n, run, scene);
 
 	if (child == 0) {
@@ -276,7 +276,8 @@ lead_the_waiters(void *arg)
 static bool
 kill_leader_once(unsigned n)
 {
-	struct scene *scene = scene_new(1000, false);
+	/* Its death is noticed without it. */
+	struct scene *scene = scene_new(1000, false, 60 * 1000);
 	pid_t waiters[WAITERS];
 	bool killed;
 
