@@ -14,6 +14,7 @@
 #include "counters.h"
 #include "grace.h"
 #include "lead.h"
+#include "permit.h"
 #include "random.h"
 #include "read.h"
 #include "recover.h"
@@ -174,6 +175,7 @@ lead_as(struct begin *b, enum lead_kind kind, const struct flight_hold *hold,
 	if (hold != NULL)
 		lead->hold = *hold;
 	lead->kind = (uint8_t)kind;
+	lead->fan_out = (uint8_t)b->fan_out;
 	lead->role = (uint16_t)role;
 	lead->waited_ns = b->waited_ns;
 	lead->started_ns = clock_ns();
@@ -266,6 +268,13 @@ static enum shmc_status
 too_late(struct begin *b)
 {
 	return do_without(b, b->wait.on_timeout, SHMC_TIMEOUT, COUNT_TIMEOUTS);
+}
+
+static enum shmc_status
+overflowed(struct begin *b)
+{
+	return do_without(b, b->wait.on_overflow, SHMC_OVERFLOW,
+	    COUNT_OVERFLOWS);
 }
 
 /* Every record is in use: the dead may hold some. */
@@ -372,8 +381,7 @@ wait_for(struct begin *b, struct flight_hold *hold)
 	if (!hold->late && b->wait.max_waiters != 0 && flight_waiters(b->me->seg,
 		hold->number) > b->wait.max_waiters) {
 		flight_leave(b->me);
-		return do_without(b, b->wait.on_overflow, SHMC_OVERFLOW,
-		    COUNT_OVERFLOWS);
+		return overflowed(b);
 	}
 	/* Died before it put its result into the index: so we do. */
 	if (hold->late &&
@@ -398,99 +406,58 @@ wait_for(struct begin *b, struct flight_hold *hold)
 
 /* ------------------------------------------------------------- passing --- */
 
+static enum permit
+sleep_for_permit(struct begin *b, const struct permits *p,
+    struct flight_hold *hold)
+{
+	uint64_t since = clock_ns();
+	enum permit answer;
+
+	count(b->me->slot, COUNT_WAITS);
+	answer = permit_await(b->me, p, b->wait.deadline_ns, b->lease_ns, hold);
+	b->waited_ns += clock_ns() - since;
+	return answer;
+}
+
 /*
  * A key that cannot be shared: everybody computes for himself, fan_out at a
- * time.  The permits are flights of hashes of their own, so that they are given
- * back by the dead, and handed on by who ends to one who waits.
+ * time.
  */
-static uint64_t
-permit_hash(const struct begin *b, uint32_t permit)
-{
-	uint64_t x = b->key.hash + (permit + 1) * 0x9e3779b97f4a7c15ull;
-
-	/* The finalizer of splitmix64 (Steele, Lea, Flood 2014). */
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-	return x ^ (x >> 31);
-}
-
-/* The permit for which the fewest have queued; fan_out if one vanished. */
-static uint32_t
-shortest_queue(struct begin *b)
-{
-	uint32_t best = 0;
-	unsigned fewest = UINT32_MAX;
-
-	for (uint32_t i = 0; i < b->fan_out; i++) {
-		uint32_t number = flight_find(b->me, permit_hash(b, i));
-		unsigned joined = number == NO_FLIGHT ? 0 :
-		    flight_joined(b->me->seg, number);
-
-		if (joined < fewest) {
-			fewest = joined;
-			best = i;
-		}
-	}
-	return best;
-}
-
-static enum shmc_status
-queue_for(struct begin *b, uint32_t permit)
-{
-	struct flight_hold hold;
-
-	switch (flight_enter(b->me, permit_hash(b, permit), b->lease_ns, true,
-	    &hold)) {
-	case FLIGHT_LEADS:
-	case FLIGHT_INHERITS:
-		return lead_as(b, LEAD_PERMIT, &hold, SHMC_ROLE_PASSED);
-	case FLIGHT_JOINS:
-		break;
-	case FLIGHT_FULL:
-		return no_record(b);
-	case FLIGHT_TAKEN:
-	case FLIGHT_AGAIN:
-		return AGAIN;
-	}
-	switch (sleep_on(b, &hold)) {
-	case FLIGHT_PROMOTED:
-		return lead_as(b, LEAD_PERMIT, &hold, SHMC_ROLE_PASSED);
-	case FLIGHT_LATE:
-		return too_late(b);
-	case FLIGHT_CYCLE:
-		return deadlocked(b);
-	case FLIGHT_SERVED:
-		flight_leave(b->me);
-		break;
-	case FLIGHT_GONE:
-		break;
-	}
-	return AGAIN;
-}
-
 static enum shmc_status
 pass(struct begin *b, bool may_wait)
 {
-	count_miss(b);
-	for (uint32_t i = 0; i < b->fan_out; i++) {
-		uint32_t permit = (b->me->index + i) % b->fan_out;
-		struct flight_hold hold;
+	struct permits p = { b->key.hash, b->fan_out };
+	struct flight_hold hold;
+	enum permit answer;
 
-		switch (flight_enter(b->me, permit_hash(b, permit), b->lease_ns,
-		    false, &hold)) {
-		case FLIGHT_LEADS:
-		case FLIGHT_INHERITS:
-			return lead_as(b, LEAD_PERMIT, &hold,
-			    SHMC_ROLE_PASSED);
-		case FLIGHT_FULL:
-			return no_record(b);
-		case FLIGHT_JOINS:
-		case FLIGHT_TAKEN:
-		case FLIGHT_AGAIN:
-			break;
-		}
+	count_miss(b);
+	answer = permit_enter(b->me, &p, b->lease_ns, &hold);
+	if (answer == PERMIT_WAITING && !may_wait) {
+		flight_leave(b->me);
+		return SHMC_MISS;
 	}
-	return may_wait ? queue_for(b, shortest_queue(b)) : SHMC_MISS;
+	if (answer == PERMIT_WAITING) {
+		if (b->wait.max_waiters != 0 &&
+		    permit_waiters(b->me, &p) > b->wait.max_waiters) {
+			flight_leave(b->me);
+			return overflowed(b);
+		}
+		answer = sleep_for_permit(b, &p, &hold);
+	}
+	switch (answer) {
+	case PERMIT_HELD:
+		return lead_as(b, LEAD_PERMIT, &hold, SHMC_ROLE_PASSED);
+	case PERMIT_LATE:
+		return too_late(b);
+	case PERMIT_CYCLE:
+		return deadlocked(b);
+	case PERMIT_FULL:
+		return no_record(b);
+	case PERMIT_WAITING:
+	case PERMIT_AGAIN:
+		break;
+	}
+	return AGAIN;
 }
 
 /* ---------------------------------------------------------------- turns -- */

@@ -397,6 +397,7 @@ join(struct member *me, uint64_t line_word, struct flight_hold *hold)
 	TESTPOINT("flight_joined");
 	hold_set(hold, number, word);
 	hold->late = flight_state(word) == FLIGHT_RESULT;
+	hold->kicks = word & FLIGHT_KICK_MASK;
 	/* Relaxed: only the number matters. */
 	hold->rank = 1 + atomic_fetch_add_explicit(&f->joined, 1,
 	    memory_order_relaxed);
@@ -601,6 +602,7 @@ flight_await(struct member *me, struct flight_hold *hold,
 		bool led_anew;
 
 		if (use_of(word) != use_of(hold->token) ||
+		    (word & FLIGHT_KICK_MASK) != hold->kicks ||
 		    !(is_under_way(word) || flight_state(word) == FLIGHT_DONE)) {
 			flight_leave(me);
 			return FLIGHT_GONE;
@@ -737,7 +739,7 @@ flight_guard(const struct segment *seg, const struct flight_hold *hold)
 {
 	return (struct line_guard){
 		.word = &record(seg, hold->number)->word,
-		.mask = ~(FLIGHT_WAITERS | FLIGHT_DETACHED),
+		.mask = ~(FLIGHT_FLAGS & ~FLIGHT_SUPERSEDED),
 		.value = hold->token | FLIGHT_RESULT,
 	};
 }
@@ -853,6 +855,32 @@ flight_waiters(const struct segment *seg, uint32_t number)
 		    !life_word_dead(load_acquire(&p->life.futex));
 	}
 	return n;
+}
+
+bool
+flight_awaited(const struct segment *seg, uint32_t number)
+{
+	return (load_acquire(&record(seg, number)->word) & FLIGHT_WAITERS) != 0;
+}
+
+void
+flight_kick(struct member *me, uint32_t number)
+{
+	struct flight *f = record(me->seg, number);
+	uint64_t word = load_acquire(&f->word); /* W3 */
+
+	/* Again while it changes: each change is progress of its own. */
+	while (is_under_way(word)) {
+		uint64_t kicks = (word + FLIGHT_KICK_ONE) & FLIGHT_KICK_MASK;
+
+		if (cas_word(&f->word, word,
+			(word & ~FLIGHT_KICK_MASK) | kicks)) {
+			TESTPOINT("flight_kicked");
+			(void)futex_wake_all(futex_half(f));
+			return;
+		}
+		word = load_acquire(&f->word);
+	}
 }
 
 unsigned

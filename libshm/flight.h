@@ -17,6 +17,7 @@ struct flight_hold {
 	uint64_t token;	 /* its word, without state and flags */
 	unsigned rank;	 /* of a waiter, from 1 */
 	bool late;	 /* of a waiter: there was a result already */
+	uint64_t kicks;	 /* of a waiter: as they were when it joined */
 };
 
 static inline enum flight_state
@@ -57,7 +58,7 @@ enum flight_entry flight_enter(struct member *me, uint64_t hash,
 enum flight_event {
 	FLIGHT_SERVED,	 /* RESULT or DONE: flight_result() */
 	FLIGHT_PROMOTED, /* we lead now; no longer joined */
-	FLIGHT_GONE,	 /* look the key up again; no longer joined */
+	FLIGHT_GONE,	 /* look again, there is something new; no longer joined */
 	FLIGHT_LATE,	 /* the deadline passed; still joined */
 	FLIGHT_CYCLE,	 /* sleeping would deadlock; still joined */
 };
@@ -117,6 +118,15 @@ bool flight_extend(struct member *me, const struct flight_hold *hold,
 
 /* How many wait for the flight now. */
 unsigned flight_waiters(const struct segment *seg, uint32_t number);
+
+/*
+ * Sends away whoever waits for the flight: each finds FLIGHT_GONE.  Call it
+ * after what they are to find when they look again.
+ */
+void flight_kick(struct member *me, uint32_t number);
+
+/* Somebody may wait for the flight: flight_waiters() tells. */
+bool flight_awaited(const struct segment *seg, uint32_t number);
 
 /* How many have ever joined this flight. */
 unsigned flight_joined(const struct segment *seg, uint32_t number);

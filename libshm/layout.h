@@ -246,19 +246,24 @@ static_assert(offsetof(struct participant, life) == PAGE_BYTES - 8,
 
 /* -------------------------------------------------------------- flights --
  *
- *   low half, the futex word:  use 14 | promotion 10 | 0 0 |
+ *   low half, the futex word:  use 14 | promotion 10 | kicks 2 |
  *                              DETACHED | SUPERSEDED | WAITERS | state 3
  *   high half:                 incarnation 20 | slot 12    of the leader
  *
  * `use` counts the flights that a record has served, `promotion` the leaders
  * of this one: both together are the contract's generation.  All of it but
- * state and flags is the fencing token.
+ * state and flags is the fencing token.  `kicks` counts how often who waits was
+ * told to look elsewhere: permit.c.
  */
 #define FLIGHT_STATE_MASK 7ull
 #define FLIGHT_WAITERS (1ull << 3)
 #define FLIGHT_SUPERSEDED (1ull << 4)
 #define FLIGHT_DETACHED (1ull << 5)
-#define FLIGHT_FLAGS (FLIGHT_WAITERS | FLIGHT_SUPERSEDED | FLIGHT_DETACHED)
+#define FLIGHT_KICK_ONE (1ull << 6)
+#define FLIGHT_KICK_MASK (3ull << 6)
+#define FLIGHT_FLAGS                                              \
+	(FLIGHT_WAITERS | FLIGHT_SUPERSEDED | FLIGHT_DETACHED | \
+	    FLIGHT_KICK_MASK)
 #define FLIGHT_PROMOTION_SHIFT 8
 #define FLIGHT_PROMOTION_MASK (0x3ffull << FLIGHT_PROMOTION_SHIFT)
 #define FLIGHT_USE_SHIFT 18

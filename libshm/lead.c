@@ -10,6 +10,7 @@
 
 #include "clock.h"
 #include "counters.h"
+#include "permit.h"
 #include "read.h"
 #include "store.h"
 #include "testpoint.h"
@@ -96,14 +97,23 @@ still_leads(const struct lead *lead)
 	    flight_leads(lead->me->seg, &lead->hold);
 }
 
+/* If it has one. */
+static void
+give_permit_back(struct lead *lead)
+{
+	struct permits p = { lead->key.hash, lead->fan_out };
+
+	if (lead->kind == LEAD_PERMIT)
+		permit_give_back(lead->me, &p, &lead->hold);
+}
+
 static enum shmc_status
 lead_abandoned(struct lead *lead, enum shmc_status status)
 {
-	bool ours = lead->kind == LEAD_PRIVATE ||
-	    flight_abandon(lead->me, &lead->hold);
-
-	if (!ours && lead->kind == LEAD_FLIGHT)
+	if (lead->kind == LEAD_FLIGHT &&
+	    !flight_abandon(lead->me, &lead->hold))
 		return lead_fenced(lead);
+	give_permit_back(lead);
 	count(lead->me->slot, COUNT_ABANDONS);
 	return lead_over(lead, status);
 }
@@ -188,8 +198,7 @@ end_with(struct lead *lead, const struct ending *e)
 			(void)read_failure(KIND_ERROR, lead->view);
 	}
 	value_settle(me, &lead->draft);
-	if (lead->kind == LEAD_PERMIT)
-		(void)flight_abandon(me, &lead->hold); /* to the next in line */
+	give_permit_back(lead);
 	count(me->slot, e->kind == KIND_VALUE ? COUNT_COMMITS : COUNT_ERRORS);
 	return status;
 }
@@ -457,7 +466,7 @@ shmc_lead_pass(struct shmc_lead *handle, uint32_t fan_out, uint64_t ttl_ms,
 
 	if (lead == NULL)
 		return SHMC_FENCED;
-	if (fan_out < 1 || fan_out > 64)
+	if (fan_out < 1 || fan_out > PERMITS_MAX)
 		return SHMC_INVALID;
 	if (lead->kind == LEAD_FLIGHT) {
 		own = lead->draft;

@@ -30,6 +30,7 @@ struct lead {
 	uint64_t started_ns;
 	uint32_t jitter_percent;
 	uint8_t kind;
+	uint8_t fan_out; /* LEAD_PERMIT: among so many */
 	bool wants_cost; /* store what the computation cost */
 	uint16_t role;
 	uint32_t status; /* how it ended; before: what appending answered */
