@@ -453,7 +453,12 @@ pass_flight(struct lead *lead, uint32_t fan_out, uint64_t ttl_ms)
 
 	if (status != SHMC_OK)
 		return status;
-	return publish(lead, &e, &flags) ? SHMC_OK : SHMC_FENCED;
+	if (!publish(lead, &e, &flags)) {
+		value_drop(lead->me, &lead->draft);
+		return SHMC_FENCED;
+	}
+	value_settle(lead->me, &lead->draft); /* a long key lies in pieces */
+	return SHMC_OK;
 }
 
 enum shmc_status

@@ -243,3 +243,92 @@ TEST(contract__r12__waiters_of_what_is_not_stored_are_told_so)
 		end_scene(s);
 	}
 }
+
+/* --------------------------------------------------------------- long keys --- */
+
+static const char *
+long_key(void)
+{
+	static char key[LARGE_KEY_BYTES];
+
+	memset(key, 'k', sizeof key);
+	return key;
+}
+
+/* Such a key lies in pieces, for what is no value, too. */
+TEST(contract__r27__endings_with_a_long_key__leave_nothing_open)
+{
+	for (enum ending ending = 0; ending < ENDINGS; ending++) {
+		struct scene *s = scene_new(ending, ending == END_SHARE ? 0 :
+								 100000);
+
+		s->key = long_key();
+		s->key_bytes = LARGE_KEY_BYTES;
+		for (unsigned i = 0; i < 20; i++) {
+			fetch(s);
+			(void)!shmc_delete(s->cache, s->key, s->key_bytes);
+		}
+		/* Both logs, and the spare piece. */
+		CHECK_LE(blocks_in(s->cache, BLOCK_OPEN), 3);
+		CHECK_EQ(shmc_detach_thread(s->cache), 0);
+		CHECK_EQ(blocks_in(s->cache, BLOCK_OPEN), 0);
+		end_scene(s);
+	}
+}
+
+TEST(contract__r04__long_key_is_passed_like_any)
+{
+	struct scene *s = scene_new(END_PASS, 100000);
+
+	s->key = long_key();
+	s->key_bytes = LARGE_KEY_BYTES;
+	fetch(s);
+	fetch_value(s);
+	CHECK_EQ(atomic_load(&s->role[SHMC_ROLE_LED]), 1);
+	CHECK_EQ(atomic_load(&s->role[SHMC_ROLE_PASSED]), 1);
+	CHECK_EQ(cache_stats(s->cache).passes, 1);
+	end_scene(s);
+}
+
+/* Beyond the limit and with such a key: what tells the waiters so is kept. */
+static void
+load_too_large(struct shmc_lead *lead, void *arg)
+{
+	struct scene *s = arg;
+
+	atomic_fetch_add(&s->loads, 1);
+	while (shmc_lead_waiters(lead) < atomic_load(&s->waiting))
+		sleep_ms(1);
+	CHECK_EQ(shmc_lead_value(lead, "", (size_t)1 << 40, 0, NULL),
+	    SHMC_TOO_LARGE);
+}
+
+static void
+fetch_too_large(void *arg)
+{
+	struct scene *s = arg;
+	struct shmc_view view;
+
+	CHECK_EQ(shmc_fetch(s->cache, s->key, s->key_bytes, NULL,
+	    load_too_large, s, &view), SHMC_TOO_LARGE);
+}
+
+TEST(contract__r03__waiters_of_a_long_key_are_passed_if_it_is_too_large)
+{
+	struct scene *s = scene_new(END_PASS, 0);
+	pid_t leader, waiters[3];
+
+	s->key = long_key();
+	s->key_bytes = LARGE_KEY_BYTES;
+	atomic_store(&s->waiting, 3);
+	leader = run_in_child(fetch_too_large, s);
+	while (atomic_load(&s->loads) == 0)
+		sleep_ms(1);
+	for (unsigned i = 0; i < 3; i++)
+		waiters[i] = run_in_child(fetch_value, s);
+	CHECK_EQ(wait_child(leader), 0);
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_EQ(wait_child(waiters[i]), 0);
+	CHECK_EQ(atomic_load(&s->role[SHMC_ROLE_PASSED]), 3);
+	end_scene(s);
+}
