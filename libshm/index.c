@@ -104,31 +104,57 @@ query(const struct segment *seg, const struct key *key,
 	};
 }
 
-/* The less, the sooner given up: TENTs before all, then by freq. */
+/* Nobody will be served with it any more. */
+static bool
+is_over(const struct segment *seg, uint64_t word)
+{
+	struct entry_view view;
+
+	return entry_read(seg, word, &view) &&
+	    (entry_age(seg, &view) == AGE_OVER ||
+		(entry_seed(seg) != seg->seed && entry_is_flushed(seg, &view)));
+}
+
+/* The less, the sooner given up: TENTs, what is over (R25), then by freq. */
 static unsigned
-warmth(uint64_t word)
+warmth(const struct segment *seg, uint64_t word)
 {
 	if ((word & WORD_LIVE) == 0)
 		return 0;
-	return 1 + (unsigned)((word & WORD_FREQ_MASK) / WORD_FREQ_ONE);
+	if (is_over(seg, word))
+		return 1;
+	return 2 + (unsigned)((word & WORD_FREQ_MASK) / WORD_FREQ_ONE);
 }
 
-/* Makes room in a full pair: the coldest of the home line goes. */
+/* All at once: displace() is to wait for memory once, not eight times. */
+static void
+prefetch_entries(const struct segment *seg, struct line *line)
+{
+	for (unsigned i = 0; i < LINE_WORDS; i++)
+		__builtin_prefetch(seg->data + ENTRY_ALIGN *
+		    (load_relaxed(&line->words[i]) & WORD_PLACE_MASK));
+}
+
+/* Makes room in a full pair: the coldest of the home line goes.  In a section. */
 static void
 displace(struct member *me, const struct line_query *q)
 {
 	_Atomic uint64_t *coldest = NULL;
 	uint64_t coldest_word = 0;
+	unsigned least = UINT32_MAX;
 
+	prefetch_entries(me->seg, &q->pair[q->home]);
 	for (unsigned i = 0; i < LINE_WORDS; i++) {
 		_Atomic uint64_t *at = &q->pair[q->home].words[i];
-		uint64_t word = load_relaxed(at); /* the CAS decides */
+		uint64_t word = load_acquire(at); /* line.L1; the CAS decides */
+		unsigned warm = warmth(me->seg, word);
 
 		if (word == WORD_EMPTY)
 			return;
-		if (coldest == NULL || warmth(word) < warmth(coldest_word)) {
+		if (warm < least) {
 			coldest = at;
 			coldest_word = word;
+			least = warm;
 		}
 	}
 	if (cas_word(coldest, coldest_word, WORD_EMPTY) &&

@@ -217,6 +217,76 @@ TEST(index__full_pair__the_coldest_of_the_home_line_goes)
 	shmc_close(s.cache);
 }
 
+static void
+link_until(struct scene *s, const struct key *key, uint64_t expiry_ms)
+{
+	struct entry_terms terms = { .expiry_ms = expiry_ms };
+	struct draft draft = { 0 };
+	uint64_t entry;
+
+	REQUIRE_EQ(value_write(s->me, &draft, key, "v", 1, &terms, &entry),
+	    SHMC_OK);
+	grace_enter(s->me);
+	CHECK_EQ(index_link(s->me, key, entry, NULL, NULL, &s->old), LINE_SET);
+	grace_exit(s->me);
+}
+
+/* However often it was asked for while it was good. */
+TEST(index__full_pair__what_has_expired_goes_first)
+{
+	struct scene s = scene_new();
+	char names[PAIR_WORDS + 1][4];
+	struct key keys[PAIR_WORDS + 1];
+
+	while (segment_now_ms(s.seg) < 2)
+		sleep_ms(1);
+	for (unsigned i = 0; i <= PAIR_WORDS; i++) {
+		(void)snprintf(names[i], sizeof names[i], "%u", i);
+		keys[i] = key_with_hash(names[i], 42);
+		link_until(&s, &keys[i], i == 5 ? 1 : i % 2 == 0 ? 0 :
+						      ENTRY_EXPIRY_MAX);
+		for (unsigned hot = 0; hot < 3 && i == 5; hot++) {
+			uint64_t word = find(&s, &keys[i]);
+
+			index_touch(s.at, word);
+		}
+	}
+	for (unsigned i = 0; i <= PAIR_WORDS; i++)
+		CHECK_EQ(find(&s, &keys[i]) == WORD_EMPTY, i == 5);
+	CHECK_EQ(cache_stats(s.cache).displaced, 1);
+	shmc_close(s.cache);
+}
+
+/* What a flush left is over, too; else it would push out what is new. */
+TEST(index__full_pair__what_was_flushed_goes_first)
+{
+	struct scene s = scene_new();
+	unsigned kept = 0, n = 20000;
+	char key[32], value[8];
+	size_t bytes;
+
+	for (unsigned round = 0; round < 4; round++)
+		for (unsigned i = 0; i < n; i++) { /* hot, and of no use soon */
+			size_t k = key_of(key, i);
+
+			CHECK_EQ(shmc_put(s.cache, key, k, "v", 1, 0), SHMC_OK);
+			(void)!shmc_get(s.cache, key, k, value, sizeof value,
+			    &bytes);
+		}
+	CHECK_GT(cache_stats(s.cache).displaced, 0);
+	CHECK_EQ(shmc_flush(s.cache), SHMC_OK);
+	n = (unsigned)(s.seg->geo.index_pairs * PAIR_WORDS / 2);
+	for (unsigned i = 0; i < n; i++)
+		CHECK_EQ(shmc_put(s.cache, key, key_of(key, i), "v", 1, 0),
+		    SHMC_OK);
+	for (unsigned i = 0; i < n; i++)
+		kept += shmc_get(s.cache, key, key_of(key, i), value,
+		    sizeof value, &bytes) == SHMC_OK;
+	/* Half as many as there are words: hardly a line overflows. */
+	CHECK_GE(kept, n - n / 100);
+	shmc_close(s.cache);
+}
+
 TEST(index__guard_does_not_hold__nothing_is_linked)
 {
 	struct scene s = scene_new();
