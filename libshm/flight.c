@@ -596,7 +596,7 @@ flight_await(struct member *me, struct flight_hold *hold,
 	uint64_t backstop = min_u64(max_u64(hold->rank, 1), RANK_MAX) *
 	    BACKSTOP_NS;
 
-	for (;; backstop *= 2) {
+	for (;; backstop = min_u64(2 * backstop, BACKSTOP_MAX_NS)) {
 		uint64_t word = load_acquire(&f->word); /* W2 */
 		uint64_t now = clock_ns();
 		bool led_anew;
@@ -632,7 +632,7 @@ flight_await(struct member *me, struct flight_hold *hold,
 		if (now >= deadline_ns)
 			return FLIGHT_LATE;
 		doze(me, f, word, min_u64(min_u64(deadline_ns, lease_end),
-		    now + min_u64(backstop, BACKSTOP_MAX_NS)));
+		    now + backstop));
 	}
 }
 

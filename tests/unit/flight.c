@@ -274,6 +274,37 @@ TEST(flight__deadline_passed__waiter_may_go)
 	scene_end(&s);
 }
 
+/* Each doze of the waiter meets a word that has just changed, `wakes` times. */
+static struct {
+	_Atomic uint64_t *word;
+	unsigned wakes;
+	unsigned dozes;
+} waked;
+
+static void
+wake_early(const char *name)
+{
+	if (strcmp(name, "flight_dozes") == 0 && waked.dozes++ < waked.wakes)
+		atomic_fetch_xor(waked.word, FLIGHT_SUPERSEDED);
+}
+
+/* The back-stop doubles each time: it must not double away to nothing. */
+TEST(flight__waked_again_and_again__waiter_goes_on_sleeping)
+{
+	struct scene s = scene_new();
+
+	lead_and_join(&s);
+	waked.word = &s.a->seg->flights[s.hold_a.number].word;
+	waked.wakes = 100;
+	shmc_testpoint_hook = wake_early;
+	CHECK_EQ(flight_await(s.b, &s.hold_b, now_ns() + 200 * 1000000ull,
+	    HOUR_NS), FLIGHT_LATE);
+	shmc_testpoint_hook = NULL;
+	CHECK_GE(waked.dozes, waked.wakes);
+	CHECK_LE(waked.dozes, waked.wakes + 10);
+	scene_end(&s);
+}
+
 TEST(flight__own_flight_awaited__is_a_cycle)
 {
 	struct scene s = scene_new();
