@@ -133,7 +133,8 @@ SHMC_API void shmc_options_init(struct shmc_options *options,
  *   -ENOSPC     the file system is too full (all memory is reserved at once)
  *   -EFBIG      RLIMIT_FSIZE forbids a file of size_bytes
  *   -EPROTO     not a shmcache segment, or truncated, or damaged
- *   -ESTALE     written by another layout of shmcache, or before the last boot
+ *   -ESTALE     written by another layout of shmcache, before the last boot, or
+ *               in another time namespace
  *   -ENOSYS     the kernel lacks what the segment needs
  *   -EBUSY      every participant slot is taken by the living
  *

@@ -54,9 +54,6 @@ shmc_options_init(struct shmc_options *options, size_t struct_bytes)
 	memcpy(options, &defaults, min_u64(struct_bytes, sizeof defaults));
 }
 
-/* Longest lease or wait: 49 days. */
-#define DURATION_MAX_MS (1ull << 32)
-
 static int
 options_complete(struct shmc_options *to, const struct shmc_options *from,
     struct shmc_error *error)
@@ -74,8 +71,8 @@ options_complete(struct shmc_options *to, const struct shmc_options *from,
 	if ((to->flags & (SHMC_CREATE | SHMC_EXCLUSIVE)) == SHMC_EXCLUSIVE)
 		return error_set(error, -EINVAL,
 		    "SHMC_EXCLUSIVE says nothing without SHMC_CREATE");
-	if (to->lease_ms < 1 || to->lease_ms > DURATION_MAX_MS ||
-	    to->wait_ms < 1 || to->wait_ms > DURATION_MAX_MS)
+	if (to->lease_ms < 1 || to->lease_ms > SEGMENT_DURATION_MAX_MS ||
+	    to->wait_ms < 1 || to->wait_ms > SEGMENT_DURATION_MAX_MS)
 		return error_set(error, -EINVAL,
 		    "lease_ms and wait_ms must be between 1 and 2^32");
 	if ((to->allocate == NULL) != (to->release == NULL))

@@ -128,6 +128,30 @@ header_verify_origin(const struct header_fixed *h, struct shmc_error *error)
 	return 0;
 }
 
+static bool
+duration_is_legal(uint64_t ns)
+{
+	return ns >= NS_PER_MS && ns <= SEGMENT_DURATION_MAX_MS * NS_PER_MS;
+}
+
+/* Times that a creator could have written; who waits, waits by them. */
+static int
+header_verify_times(const struct header_fixed *h, struct shmc_error *error)
+{
+	if (!duration_is_legal(h->lease_ns) || !duration_is_legal(h->wait_ns))
+		return error_set(error, -EPROTO,
+		    "the segment's header is damaged: a lease of %llu ms, "
+		    "waits of %llu ms; remove the file",
+		    (unsigned long long)(h->lease_ns / NS_PER_MS),
+		    (unsigned long long)(h->wait_ns / NS_PER_MS));
+	if (h->created_ms > clock_coarse_ms())
+		return error_set(error, -ESTALE,
+		    "the segment was created %llu ms from now: its creator "
+		    "lives in another time namespace; remove the file",
+		    (unsigned long long)(h->created_ms - clock_coarse_ms()));
+	return 0;
+}
+
 static int
 header_verify(const struct header_fixed *h, uint64_t file_bytes,
     struct shmc_error *error)
@@ -135,6 +159,8 @@ header_verify(const struct header_fixed *h, uint64_t file_bytes,
 	struct geometry geo;
 	int r = header_verify_origin(h, error);
 
+	if (r == 0)
+		r = header_verify_times(h, error);
 	if (r < 0)
 		return r;
 	if (geometry_compute(&geo, h->geometry.size_bytes,

@@ -11,6 +11,9 @@
 #include "error.h"
 #include "geometry.h"
 
+/* Longest lease or wait: 49 days.  What a header says is held to it, too. */
+#define SEGMENT_DURATION_MAX_MS (1ull << 32)
+
 struct segment {
 	char *base;
 	struct header *header;

@@ -380,6 +380,24 @@ make_larger_than_it_can_be(struct header_fixed *h)
 }
 
 static void
+make_waits_too_long(struct header_fixed *h)
+{
+	h->wait_ns = SEGMENT_DURATION_MAX_MS * 1000000 + 1;
+}
+
+static void
+make_lease_end_before_it_begins(struct header_fixed *h)
+{
+	h->lease_ns = 0;
+}
+
+static void
+make_of_the_future(struct header_fixed *h)
+{
+	h->created_ms += 1u << 30;
+}
+
+static void
 make_data_begin_elsewhere(struct header_fixed *h)
 {
 	h->geometry.data_at -= PAGE_BYTES;
@@ -396,6 +414,10 @@ TEST(segment__well_formed_but_not_for_us__is_refused_with_the_reason)
 		{ make_older, -ESTALE, "the segment is older" },
 		{ make_foreign, -ESTALE, "endianness" },
 		{ make_of_another_boot, -ESTALE, "before the last boot" },
+		{ make_waits_too_long, -EPROTO, "header is damaged" },
+		{ make_lease_end_before_it_begins, -EPROTO,
+		    "header is damaged: a lease of 0 ms" },
+		{ make_of_the_future, -ESTALE, "another time namespace" },
 		{ make_larger_than_it_can_be, -EPROTO, "geometry is damaged" },
 		{ make_data_begin_elsewhere, -EPROTO, "geometry is damaged" },
 	};
