@@ -431,11 +431,10 @@ pass(struct begin *b, bool may_wait)
 	enum permit answer;
 
 	count_miss(b);
-	answer = permit_enter(b->me, &p, b->lease_ns, &hold);
-	if (answer == PERMIT_WAITING && !may_wait) {
-		flight_leave(b->me);
+	answer = may_wait ? permit_enter(b->me, &p, b->lease_ns, &hold) :
+			    permit_try(b->me, &p, b->lease_ns, &hold);
+	if (answer == PERMIT_AGAIN && !may_wait)
 		return SHMC_MISS;
-	}
 	if (answer == PERMIT_WAITING) {
 		if (b->wait.max_waiters != 0 &&
 		    permit_waiters(b->me, &p) > b->wait.max_waiters) {

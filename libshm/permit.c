@@ -39,9 +39,8 @@ permit_hash(const struct permits *p, uint32_t permit)
 	return x ^ (x >> 31);
 }
 
-/* Any that is free, ours, or else PERMIT_AGAIN; waits for none. */
-static enum permit
-try_all(struct member *me, const struct permits *p, uint64_t lease_ns,
+enum permit
+permit_try(struct member *me, const struct permits *p, uint64_t lease_ns,
     struct flight_hold *hold)
 {
 	for (uint32_t i = 0; i < p->count; i++) {
@@ -167,7 +166,7 @@ queue_for(struct member *me, const struct permits *p, uint32_t permit,
 	}
 	barrier_full(); /* P1 */
 	TESTPOINT("permit_queued");
-	if (try_all(me, p, lease_ns, &other) != PERMIT_HELD)
+	if (permit_try(me, p, lease_ns, &other) != PERMIT_HELD)
 		return PERMIT_WAITING;
 	flight_leave(me);
 	*hold = other;
@@ -199,7 +198,7 @@ permit_enter(struct member *me, const struct permits *p, uint64_t lease_ns,
 	uint64_t avoid = 0;
 	uint32_t permit;
 	struct queues q;
-	enum permit answer = try_all(me, p, lease_ns, hold);
+	enum permit answer = permit_try(me, p, lease_ns, hold);
 
 	if (answer != PERMIT_AGAIN)
 		return answer;
@@ -232,7 +231,7 @@ permit_await(struct member *me, const struct permits *p, uint64_t deadline_ns,
 		event = flight_await(me, hold, until, lease_ns);
 		if (event != FLIGHT_LATE || until == deadline_ns)
 			break;
-		if (try_all(me, p, lease_ns, &other) == PERMIT_HELD) {
+		if (permit_try(me, p, lease_ns, &other) == PERMIT_HELD) {
 			flight_leave(me);
 			*hold = other;
 			return PERMIT_HELD;

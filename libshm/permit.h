@@ -27,6 +27,10 @@ enum permit {
 	PERMIT_FULL,	/* no free record */
 };
 
+/* Takes a free permit.  PERMIT_HELD; PERMIT_FULL; else PERMIT_AGAIN. */
+enum permit permit_try(struct member *me, const struct permits *p,
+    uint64_t lease_ns, struct flight_hold *hold);
+
 /* Takes a free permit, or joins those who wait for one.  Lock-free. */
 enum permit permit_enter(struct member *me, const struct permits *p,
     uint64_t lease_ns, struct flight_hold *hold);
