@@ -8,6 +8,8 @@
  */
 #include "cell.h"
 
+#include "flight.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -31,6 +33,8 @@
 static struct trace trace, first_trace;
 static struct child victim;
 static struct resident judge, actor;
+/* Those who wait for the victim, when its loader is about to end. */
+static struct resident waiters[2];
 static bool nudged;
 
 void
@@ -102,27 +106,53 @@ order(enum task task)
 		judge_failed(tasks[task]);
 }
 
-/* The victim waits for the actor, or is dead: the actor goes on, or dies. */
+/* Two who join the victim's flight, and sleep. */
 static void
-nudge_actor(void *arg)
+start_waiters(void)
 {
-	(void)arg;
-	if (actor.pid == 0 || nudged)
+	for (unsigned i = 0; i < 2; i++) {
+		struct child sleeper;
+
+		resident_start(&waiters[i], wait_for_victim);
+		sleeper.pid = waiters[i].pid;
+		if (!child_sleeps(&sleeper))
+			wrong("who is to wait for the victim does not");
+	}
+	word_bump(&scene.desk->joined);
+}
+
+/*
+ * The victim waits: for the actor, who then goes on or dies, as it does when
+ * the victim is dead; or to be awaited.
+ */
+static void
+nudge_others(void *arg)
+{
+	bool victim_waits = arg == NULL;
+
+	if (nudged)
 		return;
 	nudged = true;
-	if ((scene.state->flags & STATE_ACTOR_DIES) != 0)
+	if ((scene.state->flags & STATE_AWAITED) != 0 && victim_waits)
+		start_waiters();
+	else if ((scene.state->flags & STATE_ACTOR_DIES) != 0)
 		resident_kill(&actor);
 	else
 		word_bump(&scene.desk->nudges);
 }
 
-static const struct nudge nudge = { nudge_actor, NULL };
+static const struct nudge nudge = { nudge_others, NULL };
 
+/* Whatever the victim did: whoever has to do with it comes to an end. */
 static void
-end_actor(void)
+end_others(void)
 {
-	nudge_actor(NULL);
+	static char victim_is_over;
+
+	nudge_others(&victim_is_over);
 	resident_join(&actor);
+	for (unsigned i = 0; i < 2; i++)
+		resident_join(&waiters[i]);
 }
 
 static void
@@ -143,6 +173,10 @@ set_up(const struct cell *cell)
 	stage_restore();
 	atomic_store(&scene.desk->stopped, false);
 	atomic_store(&scene.desk->findings, 0);
+	atomic_store(&scene.desk->must_share, false);
+	atomic_store(&scene.desk->joined, 0);
+	atomic_store(&scene.desk->loads, 0);
+	atomic_store(&scene.desk->shared, 0);
 	nudged = false;
 	if (cell->judge_before)
 		order(TASK_ATTACH);
@@ -156,16 +190,21 @@ static void
 clear_away(const struct cell *cell)
 {
 	child_kill(&victim);
-	end_actor();
+	end_others();
 	if (cell->judge_before)
 		order(TASK_DETACH);
 }
 
-/* The victim and the actor are dead or done. */
+/* The victim is dead or done. */
 static void
 check(const struct cell *cell, uint32_t allowed)
 {
-	end_actor();
+	end_others();
+	/* One death is one more computation, for all who waited. */
+	if ((scene.operation->flags & OPERATION_PASSES) == 0 &&
+	    atomic_load(&scene.desk->loads) > 1)
+		wrong("%u who waited have computed",
+		    atomic_load(&scene.desk->loads));
 	scene.desk->allowed = allowed;
 	if (!cell->judge_before)
 		order(TASK_ATTACH);
@@ -190,7 +229,7 @@ report(const struct cell *cell, const char *where, uint32_t at,
 
 /* Outcomes before, and what the operations may have made of them. */
 static uint32_t
-allowed_outcomes(const struct cell *cell)
+allowed_outcomes(const struct cell *cell, uint32_t at)
 {
 	const struct operation *first = cell->first != NULL ?
 	    operation_find(cell->first) : NULL;
@@ -198,6 +237,12 @@ allowed_outcomes(const struct cell *cell)
 
 	if (first != NULL)
 		allowed |= first->after;
+	/* Nothing is done yet; or all is done. */
+	if (cell->mode == MODE_KILL && at == 0)
+		return scene.state->before;
+	if (cell->mode == MODE_KILL && at == trace.counted &&
+	    (scene.operation->flags & OPERATION_WRITES) != 0)
+		return scene.operation->after;
 	/* A flight that was outdated is not stored. */
 	if (scene.state->actor != NULL && scene.operation->after != 0)
 		allowed |= IS_MISS;
@@ -208,7 +253,7 @@ static uint32_t
 any_outcome(void)
 {
 	return IS_MISS | IS_OLD | IS_NEW | IS_OTHERS | IS_JUDGE | IS_ABSENT |
-	    IS_ERROR;
+	    IS_ERROR | IS_ACTOR;
 }
 
 /* ---------------------------------------------------------------- record -- */
@@ -243,7 +288,7 @@ record_and_check(const struct cell *cell)
 		wrong("the victim ended with status %#x",
 		    (unsigned)victim.status);
 	child_kill(&victim);
-	check(cell, allowed_outcomes(cell));
+	check(cell, allowed_outcomes(cell, trace.counted));
 	return atomic_load(&scene.desk->findings) == 0;
 }
 
@@ -260,10 +305,29 @@ bring_to(uint32_t at)
 }
 
 static void
-kill_it(const struct cell *cell)
+kill_it(const struct cell *cell, uint32_t at)
 {
 	child_kill(&victim);
-	check(cell, allowed_outcomes(cell));
+	check(cell, allowed_outcomes(cell, at));
+}
+
+/* It has joined the actor's flight, and has to get what comes out. */
+static bool
+has_joined(void)
+{
+	for (uint32_t i = 0; i < scene.seg->geo.flight_count; i++) {
+		const struct flight *f = &scene.seg->flights[i];
+		uint64_t word = load_acquire(&f->word);
+
+		if (flight_state(word) != FLIGHT_LEAD ||
+		    (word & FLIGHT_WAITERS) == 0)
+			continue;
+		for (uint32_t slot = 0; slot < PARTICIPANTS; slot++)
+			if (load_acquire(&scene.seg->participants[slot].wait) ==
+			    i + 1)
+				return true;
+	}
+	return false;
 }
 
 /*
@@ -273,7 +337,12 @@ static void
 stop_it(const struct cell *cell, unsigned variant)
 {
 	atomic_store(&scene.desk->variant, variant);
+	if (scene.state->before == IS_ACTOR && has_joined())
+		atomic_store(&scene.desk->must_share, true);
 	atomic_store(&scene.desk->stopped, true);
+	end_others();
+	if (!cell->judge_before)
+		order(TASK_ATTACH);
 	order(TASK_CHURN);
 	if (variant % 8 != 7 &&
 	    (child_finish(&victim) != ENDED || victim.status != 0))
@@ -299,13 +368,14 @@ do_at(const struct cell *cell, uint32_t at, uint64_t *random)
 			came = bring_to(at);
 	}
 	if (came != CAME) {
+		if (getenv("DBG")) say("missed %u: %d", at, came);
 		clear_away(cell);
 		return false;
 	}
 	if (cell->mode == MODE_STOP)
 		stop_it(cell, (unsigned)(drawn >> 32));
 	else
-		kill_it(cell);
+		kill_it(cell, at);
 	return true;
 }
 
@@ -554,11 +624,16 @@ cell_run(const struct cell *cell, const struct extent *extent,
 	scene.new_bytes = scene.operation->new_bytes;
 	if (cell->first != NULL && scene.new_bytes == 0)
 		scene.new_bytes = operation_find(cell->first)->new_bytes;
+	scene.aged = false;
 	scene.lease_ms = cell->mode == MODE_STOP ? 1 : 0;
 	if (cell->mode == MODE_PAIR) {
 		run_pair(cell, extent, &random, result);
 		return;
 	}
+	scene.aged = cell->mode == MODE_STOP;
+	/* Who leads and has not said for how long, leads for so long. */
+	scene.seg->lease_ns = (cell->mode == MODE_STOP ? 1 :
+	    2 * DEADLINE_S * 1000u) * 1000000ull;
 	stage_build();
 	run_recorded(cell, extent, &random, result);
 	stage_clear();

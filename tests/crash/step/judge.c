@@ -131,7 +131,7 @@ look_at_bystanders(void)
 		near += !found && strncmp(b->key, "near", 4) == 0;
 	}
 	if ((scene.state->flags & STATE_FULL) != 0 ||
-	    atomic_load(&scene.desk->stopped))
+	    scene.aged)
 		return;
 	if ((flags & OPERATION_FLUSH) != 0 && there == 0)
 		return;
@@ -209,6 +209,9 @@ fetch_now(void)
 	if (status == SHMC_ABSENT || status == SHMC_ERROR)
 		return; /* remembered: expect() has looked at it */
 	must(status, SHMC_OK, "fetch");
+	if (loads > 0 && atomic_load(&scene.desk->shared) > 0 &&
+	    (scene.operation->after & IS_NEW) != 0)
+		wrong("what others have got is computed once more");
 	if (loads == 0 && shmc_get(scene.cache, KEY, KEY_BYTES, buffer,
 		sizeof buffer, &bytes) == SHMC_STALE)
 		wrong("nobody refreshes a stale value");
@@ -282,23 +285,70 @@ use_other_file(void)
 	(void)unlink(scene.other_path);
 }
 
+/* -------------------------------------------------------------- waiting --- */
+
+static void
+load_for_all(struct shmc_lead *lead, void *arg)
+{
+	(void)arg;
+	atomic_fetch_add(&scene.desk->loads, 1);
+	if (shmc_lead_value(lead, key_value(OTHERS), SMALL_BYTES, 0, NULL) !=
+	    SHMC_OK)
+		wrong("the value of who was promoted is refused");
+}
+
+static void
+look_at_shared(struct shmc_view *view)
+{
+	uint64_t version = UINT64_MAX;
+
+	if (shmc_view_copy(view, buffer, sizeof buffer) == view->size_bytes)
+		version = value_check(buffer, view->size_bytes, KEY_ID);
+	if (version == UINT64_MAX)
+		wrong("who waited got a mixture");
+	if (version == NEW && view->role == SHMC_ROLE_SHARED &&
+	    (view->flags & SHMC_UNSTORED) == 0)
+		atomic_fetch_add(&scene.desk->shared, 1);
+}
+
+void
+wait_for_victim(void)
+{
+	struct shmc_view view;
+	enum shmc_status status;
+
+	resident_ready();
+	status = shmc_fetch(scene.cache, KEY, KEY_BYTES, NULL, load_for_all,
+	    NULL, &view);
+	if (status == SHMC_OK)
+		look_at_shared(&view);
+	if (status != SHMC_OK && status != SHMC_ERROR && status != SHMC_ABSENT)
+		wrong("who waited got %d", (int)status);
+	shmc_view_release(&view);
+	(void)shmc_detach_thread(scene.cache);
+}
+
 /* ---------------------------------------------------------------- memory -- */
 
-/* Puts until every block has been used again; false: one never was. */
+/*
+ * At least so many puts of a block each, and until the watched block (if there
+ * is one) holds other things; false: it never does.
+ */
 static bool
-reuse_all(uint32_t watched, uint64_t generation)
+reuse(unsigned least, uint32_t watched, uint64_t generation)
 {
 	static unsigned char value[7000];
 	unsigned rounds = 4 * scene.seg->geo.block_count;
 	char key[32];
 
-	value_fill(value, sizeof value, 51, OTHERS);
+	if (value[0] == 0)
+		value_fill(value, sizeof value, 51, OTHERS);
 	for (unsigned i = 0; i < rounds; i++) {
 		uint64_t word;
 
 		must(shmc_put(scene.cache, key, key_of(key, i % 500), value,
 			 sizeof value, 0), SHMC_OK, "put to reuse memory");
-		if (i < scene.seg->geo.block_count * 5 / 4)
+		if (i < least)
 			continue;
 		if (watched >= scene.seg->geo.block_count)
 			return true;
@@ -321,8 +371,7 @@ drain(void)
 
 	for (uint32_t i = 0; i < count; i++)
 		before[i] = load_acquire(&blocks[i].word);
-	(void)reuse_all(count, 0);
-	(void)reuse_all(count, 0);
+	(void)reuse(2 * count + count / 2, count, 0);
 	/* Its generation grows with each use; a block of ours may be open. */
 	for (uint32_t i = 0; i < count; i++)
 		kept += load_acquire(&blocks[i].word) == before[i];
@@ -338,14 +387,10 @@ static uint64_t watched_generation;
 static void
 order_attach(void)
 {
-	uint64_t word = key_word();
-
 	attach();
-	watched_block = UINT32_MAX;
-	if (word == WORD_EMPTY)
+	watched_block = key_block();
+	if (watched_block == UINT32_MAX)
 		return;
-	watched_block = (uint32_t)((word & WORD_PLACE_MASK) * ENTRY_ALIGN >>
-	    scene.seg->geo.block_shift);
 	watched_generation = load_acquire(
 	    &scene.seg->blocks[watched_block].word) & BLOCK_GENERATION_MASK;
 }
@@ -390,6 +435,16 @@ somebody_pins(void)
 	return false;
 }
 
+/* Somebody appends to the block, or evicts it, or repairs after who did. */
+static bool
+is_owned(uint32_t block)
+{
+	uint64_t word = load_acquire(&scene.seg->blocks[block].word);
+
+	return block_state(word) == BLOCK_OPEN ||
+	    block_state(word) == BLOCK_EVICTING;
+}
+
 /* Computed by us, or what the victim had committed before it stood still. */
 static void
 fetch_meanwhile(void)
@@ -402,14 +457,18 @@ fetch_meanwhile(void)
 
 /*
  * The victim stands still.  Its memory is taken away and used for other things,
- * and its key is treated in one of four ways.
+ * and its key is treated in one of four ways; one time in eight all memory goes
+ * round.
  */
 static void
 order_churn(void)
 {
 	unsigned variant = atomic_load(&scene.desk->variant);
+	unsigned least = variant / 8 % 8 == 0 ?
+	    scene.seg->geo.block_count * 5 / 4 : 12;
 
-	if (!reuse_all(watched_block, watched_generation) && !somebody_pins())
+	if (!reuse(least, watched_block, watched_generation) &&
+	    !somebody_pins() && !is_owned(watched_block))
 		wrong("block %u is kept from reuse by who stands still",
 		    watched_block);
 	if (variant % 4 == 1)
@@ -420,7 +479,7 @@ order_churn(void)
 	if (variant % 4 == 3)
 		(void)!shmc_delete(scene.cache, KEY, KEY_BYTES);
 	if (variant % 4 != 0)
-		(void)reuse_all(UINT32_MAX, 0);
+		(void)reuse(least, UINT32_MAX, 0);
 }
 
 void

@@ -266,10 +266,18 @@ op_flush(void)
 
 /* ------------------------------------------------------------- fetching --- */
 
+void
+be_awaited(void)
+{
+	if ((scene.state->flags & STATE_AWAITED) != 0)
+		(void)word_await(&scene.desk->joined, 0);
+}
+
 static void
 load_value(struct shmc_lead *lead, void *arg)
 {
 	(void)arg;
+	be_awaited();
 	(void)!shmc_lead_value(lead, key_value(NEW), scene.new_bytes,
 	    0, NULL);
 }
@@ -289,6 +297,7 @@ static void
 load_append(struct shmc_lead *lead, void *arg)
 {
 	(void)arg;
+	be_awaited();
 	append_halves(lead);
 	(void)!shmc_lead_commit(lead, 0, NULL);
 }
@@ -297,6 +306,7 @@ static void
 load_share(struct shmc_lead *lead, void *arg)
 {
 	(void)arg;
+	be_awaited();
 	append_halves(lead);
 	(void)!shmc_lead_share(lead, NULL);
 }
@@ -305,6 +315,7 @@ static void
 load_error(struct shmc_lead *lead, void *arg)
 {
 	(void)arg;
+	be_awaited();
 	(void)!shmc_lead_error(lead, 5, "no", LONG_MS);
 }
 
@@ -312,6 +323,7 @@ static void
 load_absent(struct shmc_lead *lead, void *arg)
 {
 	(void)arg;
+	be_awaited();
 	(void)!shmc_lead_absent(lead, LONG_MS);
 }
 
@@ -319,6 +331,7 @@ static void
 load_pass(struct shmc_lead *lead, void *arg)
 {
 	(void)arg;
+	be_awaited();
 	append_halves(lead);
 	(void)!shmc_lead_pass(lead, 2, LONG_MS, NULL);
 }
@@ -327,6 +340,7 @@ static void
 load_abandon(struct shmc_lead *lead, void *arg)
 {
 	(void)arg;
+	be_awaited();
 	append_halves(lead);
 	shmc_lead_abandon(lead);
 }
@@ -366,6 +380,10 @@ fetch(shmc_loader *loader, uint32_t expected)
 	    &view);
 	if (status == SHMC_OK)
 		look_at_view(&view);
+	if (atomic_load(&scene.desk->must_share) &&
+	    (status != SHMC_OK || view.role != SHMC_ROLE_SHARED))
+		wrong("the victim waited, and did not get the result (%d, role %u)",
+		    (int)status, view.role);
 	shmc_view_release(&view);
 	step_end();
 	answers(status, FETCHES | expected);
@@ -515,10 +533,12 @@ use_and_close(struct shmc *cache)
 static void
 op_attach_fd(void)
 {
+	struct shmc_options options;
 	struct shmc *cache;
 
+	stage_options(&options);
 	step_begin();
-	(void)!shmc_attach_fd(&cache, scene.fd, NULL, NULL);
+	(void)!shmc_attach_fd(&cache, scene.fd, &options, NULL);
 	use_and_close(cache);
 	step_end();
 }
@@ -529,7 +549,7 @@ op_open(void)
 	struct shmc_options options;
 	struct shmc *cache;
 
-	shmc_options_init(&options, sizeof options);
+	stage_options(&options);
 	options.path = scene.path;
 	step_begin();
 	(void)!shmc_open(&cache, &options, NULL);
@@ -543,7 +563,7 @@ op_create(void)
 	struct shmc_options options;
 	struct shmc *cache;
 
-	shmc_options_init(&options, sizeof options);
+	stage_options(&options);
 	options.path = scene.other_path;
 	options.flags = SHMC_CREATE;
 	options.size_bytes = SEGMENT_BYTES;
@@ -569,14 +589,14 @@ const struct operation operations[] = {
 	{ "view", op_view, 0, 0, 0 },
 	{ "get-many", op_get_many, 0, 0, 0 },
 	{ "iterate", op_iterate, 0, 0, 0 },
-	{ "put", op_put, IS_NEW, SMALL_BYTES, 0 },
-	{ "put-large", op_put, IS_NEW, LARGE_BYTES, 0 },
-	{ "delete", op_delete, IS_MISS, 0, 0 },
-	{ "invalidate", op_invalidate, IS_MISS, 0, 0 },
-	{ "cas", op_cas, IS_NEW, SMALL_BYTES, 0 },
-	{ "add", op_add, IS_NEW, SMALL_BYTES, 0 },
-	{ "update", op_update, IS_NEW, SMALL_BYTES, 0 },
-	{ "incr", op_incr, IS_NEW, sizeof(int64_t), 0 },
+	{ "put", op_put, IS_NEW, SMALL_BYTES, OPERATION_WRITES },
+	{ "put-large", op_put, IS_NEW, LARGE_BYTES, OPERATION_WRITES },
+	{ "delete", op_delete, IS_MISS, 0, OPERATION_WRITES },
+	{ "invalidate", op_invalidate, IS_MISS, 0, OPERATION_WRITES },
+	{ "cas", op_cas, IS_NEW, SMALL_BYTES, OPERATION_WRITES },
+	{ "add", op_add, IS_NEW, SMALL_BYTES, OPERATION_WRITES },
+	{ "update", op_update, IS_NEW, SMALL_BYTES, OPERATION_WRITES },
+	{ "incr", op_incr, IS_NEW, sizeof(int64_t), OPERATION_WRITES },
 	{ "touch", op_touch, 0, 0, 0 },
 	{ "tag", op_tag, 0, 0, OPERATION_TAG },
 	{ "flush", op_flush, IS_MISS, 0, OPERATION_FLUSH },
@@ -585,7 +605,7 @@ const struct operation operations[] = {
 	{ "fetch-share", op_fetch_share, 0, SMALL_BYTES, 0 },
 	{ "fetch-error", op_fetch_error, IS_ERROR, SMALL_BYTES, 0 },
 	{ "fetch-absent", op_fetch_absent, IS_ABSENT, SMALL_BYTES, 0 },
-	{ "fetch-pass", op_fetch_pass, 0, SMALL_BYTES, 0 },
+	{ "fetch-pass", op_fetch_pass, 0, SMALL_BYTES, OPERATION_PASSES },
 	{ "fetch-abandon", op_fetch_abandon, 0, LARGE_BYTES, 0 },
 	{ "fetch-refresh", op_fetch_refresh, 0, SMALL_BYTES, 0 },
 	{ "fetch-terms", op_fetch_terms, IS_NEW, SMALL_BYTES, 0 },

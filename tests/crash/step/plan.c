@@ -33,13 +33,13 @@ static const struct row {
 	{ "fetch", "empty present stale full line-full little-room claim "
 		   "claim-dead dead-leader dead-refresher hung-leader "
 		   "dead-committed dead-evictor dead-waiter leader-commits "
-		   "leader-shares leader-abandons leader-dies" },
-	{ "fetch-append", "empty stale full dead-filler" },
-	{ "fetch-share", "empty full" },
-	{ "fetch-error", "empty stale full" },
-	{ "fetch-absent", "empty full" },
-	{ "fetch-pass", "empty" },
-	{ "fetch-abandon", "empty stale" },
+		   "leader-shares leader-abandons leader-dies awaited" },
+	{ "fetch-append", "empty stale full dead-filler awaited" },
+	{ "fetch-share", "empty full awaited" },
+	{ "fetch-error", "empty stale full awaited" },
+	{ "fetch-absent", "empty full awaited" },
+	{ "fetch-pass", "empty awaited" },
+	{ "fetch-abandon", "empty stale awaited" },
 	{ "fetch-refresh", "stale stale-large" },
 	{ "fetch-terms", "empty" },
 	{ "fetch-many", "empty present dead-leader" },
@@ -67,13 +67,15 @@ static const struct row stops[] = {
 	{ "update", "present full" },
 	{ "touch", "present large" },
 	{ "incr", "counter" },
-	{ "fetch", "empty present stale full dead-leader dead-committed" },
+	{ "fetch", "empty present stale full dead-leader dead-committed "
+		   "leader-commits leader-shares leader-dies" },
 	{ "fetch-append", "empty full" },
 	{ "fetch-refresh", "stale stale-large" },
 	{ "fetch-share", "empty" },
 	{ "fetch-error", "empty" },
 	{ "lease", "empty" },
-	{ "first-call", "empty" },
+	{ "first-call", "empty own-dead-holder own-dead-committed "
+			"own-dead-evictor" },
 	{ "detach-thread", "empty" },
 	{ "reap", "dead-committed dead-evictor dead-filler dead-holder" },
 };
@@ -113,8 +115,11 @@ add(enum mode mode, const char *operation, const char *state,
 		exit(2);
 	}
 	/* A dead one's slot is the first, and the victim's. */
-	if (judge_before && (s->flags & STATE_DEAD_FIRST) != 0)
+	if (judge_before && (s->flags & STATE_DEAD_FIRST) != 0) {
+		if (mode == MODE_STOP)
+			add(mode, operation, state, first, false);
 		return;
+	}
 	cells[cell_count++] = (struct cell){ mode, operation, state, first,
 		judge_before };
 }

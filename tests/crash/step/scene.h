@@ -52,6 +52,7 @@ enum state_flag {
 	STATE_DEAD_FIRST = 4, /* slot 0 is a dead one's: the victim's to repair */
 	STATE_ACTOR_DIES = 8, /* the actor is killed when it would be nudged */
 	STATE_STALE = 16,     /* the key's value is past its ttl */
+	STATE_AWAITED = 32,   /* others wait for what the victim computes */
 };
 
 struct state {
@@ -70,6 +71,8 @@ enum operation_flag {
 	OPERATION_TAG = 2,	  /* what has TAG may go */
 	OPERATION_FLUSH = 4,	  /* all may go, at once */
 	OPERATION_FILE = 8,	  /* makes another segment: scene.other_path */
+	OPERATION_WRITES = 16,	  /* at its end the outcome is one of after */
+	OPERATION_PASSES = 32,	  /* who waits computes for himself */
 };
 
 struct operation {
@@ -99,6 +102,10 @@ struct desk {
 	_Atomic uint32_t nudges; /* residents may go on */
 	_Atomic bool stopped;	 /* the victim was; now it looks at what it gets */
 	_Atomic bool drain;	 /* the check is to reuse all memory */
+	_Atomic bool must_share; /* the victim has joined: it gets the result */
+	_Atomic uint32_t joined; /* the victim's loader may go on: it is awaited */
+	_Atomic unsigned loads;	 /* by those who waited for the victim */
+	_Atomic unsigned shared; /* its values, that they got */
 	_Atomic unsigned variant; /* of what others do meanwhile */
 	enum task task;
 	uint32_t allowed; /* outcomes */
@@ -118,6 +125,7 @@ struct scene {
 	uint64_t living; /* slots of residents that stay */
 	struct holdings before; /* what the dead of the state hold */
 	size_t new_bytes; /* of the value that the victim writes */
+	bool aged; /* the block of the key's value is the next to be reused */
 	uint32_t lease_ms; /* of the victim's leads; 0: the segment's */
 };
 
@@ -125,6 +133,12 @@ extern struct scene scene;
 
 /* Notes what is wrong, in whichever process. */
 void wrong(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* For the victim's loader: returns when the waiters of the state wait. */
+void be_awaited(void);
+
+/* The waiters of STATE_AWAITED. */
+void wait_for_victim(void);
 
 /* Waits until *word is no longer `seen`, or for DEADLINE_S: false. */
 bool word_await(_Atomic uint32_t *word, uint32_t seen);
@@ -163,6 +177,8 @@ const void *key_value(uint64_t version);
 uint64_t key_hash(const void *bytes, size_t size);
 struct line *key_pair(void);
 uint64_t key_word(void);
+/* The block of its entry; UINT32_MAX: none. */
+uint32_t key_block(void);
 
 /* Keys that the state came with, besides KEY. */
 struct bystander {
@@ -182,6 +198,9 @@ extern const struct operation operations[];
 extern const struct state states[];
 const struct operation *operation_find(const char *name);
 const struct state *state_find(const char *name);
+
+/* Defaults, with a heap that is always the same. */
+void stage_options(struct shmc_options *options);
 
 /* Builds the state in scene.state and the image of it. */
 void stage_init(unsigned worker);

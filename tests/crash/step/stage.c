@@ -202,6 +202,16 @@ key_word(void)
 	return WORD_EMPTY;
 }
 
+uint32_t
+key_block(void)
+{
+	uint64_t word = key_word();
+
+	return word == WORD_EMPTY ? UINT32_MAX :
+	    (uint32_t)((word & WORD_PLACE_MASK) * ENTRY_ALIGN >>
+		scene.seg->geo.block_shift);
+}
+
 void
 attach(void)
 {
@@ -245,22 +255,78 @@ seed_alike(void)
 	munmap(h, PAGE_BYTES);
 }
 
+/*
+ * The library's heap: a victim takes the same way through it as the one that was
+ * recorded, whatever the worker has done with its own in between.
+ */
+static void *
+allocate(size_t bytes, void *arg)
+{
+	static _Alignas(64) char arena[1u << 18];
+	static size_t used;
+	char *memory = &arena[used];
+
+	(void)arg;
+	bytes = ALIGN_UP(bytes, (size_t)64);
+	if (bytes > sizeof arena - used)
+		return NULL;
+	used += bytes;
+	return memory;
+}
+
+static void
+release(void *memory, void *arg)
+{
+	(void)memory;
+	(void)arg;
+}
+
+void
+stage_options(struct shmc_options *options)
+{
+	shmc_options_init(options, sizeof *options);
+	options->allocate = allocate;
+	options->release = release;
+}
+
 static void
 open_cache(uint32_t flags)
 {
 	struct shmc_options options;
 	struct shmc_error error;
 
-	shmc_options_init(&options, sizeof options);
+	stage_options(&options);
 	options.path = scene.path;
 	options.flags = flags;
 	options.size_bytes = SEGMENT_BYTES;
 	options.participants = PARTICIPANTS;
 	options.entry_bytes = 512;
+	/* Nobody is to be saved by the clock. */
+	options.lease_ms = 2 * DEADLINE_S * 1000;
 	if (shmc_open(&scene.cache, &options, &error) == 0)
 		return;
 	say("step: %s", error.text);
 	die("shmc_open");
+}
+
+static void
+on_end(int signal)
+{
+	(void)signal;
+	(void)unlink(scene.path);
+	(void)unlink(scene.other_path);
+	_exit(2);
+}
+
+/* Interrupted, or the parent is: nothing of it stays. */
+static void
+catch_end(void)
+{
+	struct sigaction action = { .sa_handler = on_end };
+
+	if (sigaction(SIGTERM, &action, NULL) < 0 ||
+	    sigaction(SIGINT, &action, NULL) < 0)
+		die("sigaction");
 }
 
 void
@@ -274,6 +340,7 @@ stage_init(unsigned worker)
 	    directory(), (int)getpid(), worker);
 	(void)snprintf(scene.other_path, sizeof scene.other_path, "%s-other",
 	    scene.path);
+	catch_end();
 	make_values();
 	open_cache(SHMC_CREATE | SHMC_EXCLUSIVE);
 	shmc_close(scene.cache);
@@ -325,10 +392,38 @@ hold_place(void)
 	(void)shmc_detach_thread(scene.cache);
 }
 
+/* Blocks between where the next is opened, and the key's. */
+static uint64_t
+distance(uint32_t block)
+{
+	uint64_t count = scene.seg->geo.block_count;
+	uint64_t hand = load_relaxed(&scene.seg->header->hand);
+
+	return (block + count - hand % count) % count;
+}
+
+/* Others take all other blocks: few more and its turn has come. */
+static void
+age(void)
+{
+	static unsigned char value[7000];
+	uint32_t block = key_block();
+	char key[32];
+
+	if (block == UINT32_MAX)
+		block = 0;
+	for (unsigned i = 0; distance(block) > 6; i++)
+		if (shmc_put(scene.cache, key, key_of(key, 5000 + i), value,
+			sizeof value, 0) != SHMC_OK)
+			die("a state cannot be built: age");
+}
+
 static void
 fill(void)
 {
 	scene.state->fill();
+	if (scene.aged)
+		age();
 	(void)shmc_detach_thread(scene.cache);
 	resident_ready();
 }

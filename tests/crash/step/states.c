@@ -277,7 +277,7 @@ lead_key(uint64_t lease_ms)
 static void
 lead_and_stay(void)
 {
-	lead_key(0);
+	lead_key(LONG_MS);
 	resident_ready();
 	for (;;)
 		pause();
@@ -309,7 +309,7 @@ befall_leader_hung(void)
 static void
 append_and_stay(void)
 {
-	lead_key(0);
+	lead_key(LONG_MS);
 	(void)!shmc_lead_append(&held_lead, key_value(OTHERS), LARGE_BYTES);
 	resident_ready();
 	for (;;)
@@ -342,7 +342,7 @@ hold_much(void)
 	(void)!shmc_put(scene.cache, "elsewhere", 9, "x", 1, 0);
 	(void)!shmc_fetch(scene.cache, "none", 4, NULL, load_absent, NULL,
 	    &none);
-	lead_key(0);
+	lead_key(LONG_MS);
 	step_begin();
 	(void)!shmc_get(scene.cache, "by-1", 4, NULL, 0, &n);
 	step_end();
@@ -429,7 +429,7 @@ actor_waits(void)
 static void
 actor_commits(void)
 {
-	lead_key(0);
+	lead_key(LONG_MS);
 	actor_waits();
 	(void)!shmc_lead_value(&held_lead, key_value(ACTOR), SMALL_BYTES, 0,
 	    NULL);
@@ -439,7 +439,7 @@ actor_commits(void)
 static void
 actor_abandons(void)
 {
-	lead_key(0);
+	lead_key(LONG_MS);
 	actor_waits();
 	shmc_lead_abandon(&held_lead);
 	(void)shmc_detach_thread(scene.cache);
@@ -448,7 +448,7 @@ actor_abandons(void)
 static void
 actor_shares(void)
 {
-	lead_key(0);
+	lead_key(LONG_MS);
 	(void)!shmc_lead_append(&held_lead, key_value(ACTOR), SMALL_BYTES);
 	actor_waits();
 	(void)!shmc_lead_share(&held_lead, NULL);
@@ -529,6 +529,8 @@ const struct state states[] = {
 	    .actor = actor_abandons, .before = IS_MISS },
 	{ .name = "leader-dies", .fill = fill_empty, .actor = actor_commits,
 	    .before = IS_MISS, .flags = STATE_ACTOR_DIES },
+	{ .name = "awaited", .fill = fill_empty, .before = IS_MISS | IS_OTHERS,
+	    .flags = STATE_AWAITED },
 	{ .name = "lease-held", .fill = fill_empty, .actor = actor_has_lease,
 	    .before = IS_MISS },
 	{ .name = "lease-holder-dies", .fill = fill_empty,

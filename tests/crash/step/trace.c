@@ -9,6 +9,7 @@
  */
 #include "trace.h"
 
+#include "base.h"
 #include "say.h"
 
 #include <errno.h>
@@ -187,6 +188,17 @@ child_wait(struct child *child)
 	return ENDED;
 }
 
+/* Wherever it is started from, its stack lies alike: some code aligns it. */
+static void
+call_aligned(body_function *fn, void *arg)
+{
+	size_t odd = (uintptr_t)__builtin_frame_address(0) % PAGE_BYTES;
+	volatile char *room = __builtin_alloca(odd + 64);
+
+	room[0] = 0;
+	fn(arg);
+}
+
 enum came
 child_start(struct child *child, body_function *fn, void *arg)
 {
@@ -199,7 +211,7 @@ child_start(struct child *child, body_function *fn, void *arg)
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent ||
 		    ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
 			_exit(99);
-		fn(arg);
+		call_aligned(fn, arg);
 		_exit(0);
 	}
 	return child_wait(child);
