@@ -148,13 +148,62 @@ write_begin(struct write *w, struct shmc *cache, const void *key,
 	return SHMC_OK;
 }
 
+/* The value that a write is to store. */
+struct change {
+	const void *value;
+	size_t value_bytes;
+	struct shmc_view *pieces; /* it is this one's, in pieces; NULL: no */
+	struct entry_terms terms;
+};
+
+/*
+ * From piece to piece: a large value has no room on the heap.
+ * SHMC_MISS: the chain of pieces is damaged.
+ */
+static enum shmc_status
+append_pieces(struct write *w, const struct change *change, struct draft *draft)
+{
+	enum shmc_status status = value_expect(w->me, &w->key,
+	    change->value_bytes);
+	size_t bytes = 0;
+
+	for (size_t at = 0; at < change->value_bytes && status == SHMC_OK;
+	     at += bytes) {
+		const void *data;
+
+		if (shmc_view_piece(change->pieces, at, &data, &bytes) !=
+			SHMC_OK || bytes == 0)
+			return SHMC_MISS;
+		status = value_append(w->me, draft, &w->key, data, bytes);
+	}
+	return status;
+}
+
+static enum shmc_status
+write_value(struct write *w, const struct change *change, struct draft *draft,
+    uint64_t *entry)
+{
+	enum shmc_status status;
+
+	if (change->pieces == NULL)
+		return value_write(w->me, draft, &w->key, change->value,
+		    change->value_bytes, &change->terms, entry);
+	status = append_pieces(w, change, draft);
+	if (status == SHMC_OK)
+		status = value_complete(w->me, draft, &w->key, &change->terms,
+		    entry);
+	if (status != SHMC_OK)
+		value_drop(w->me, draft);
+	return status;
+}
+
 /*
  * Writes an entry and links it if the key's word is *expected (NULL: whatever it
  * is).  SHMC_OTHER: it is not.
  */
 static enum shmc_status
-write_entry(struct write *w, const void *value, size_t value_bytes,
-    const struct entry_terms *terms, const uint64_t *expected)
+write_entry(struct write *w, const struct change *change,
+    const uint64_t *expected)
 {
 	struct draft draft = { 0 };
 	struct member *me = w->me;
@@ -162,8 +211,7 @@ write_entry(struct write *w, const void *value, size_t value_bytes,
 	enum line_set set;
 	uint64_t entry;
 
-	status = value_write(me, &draft, &w->key, value, value_bytes, terms,
-	    &entry);
+	status = write_value(w, change, &draft, &entry);
 	if (status != SHMC_OK) {
 		if (status == SHMC_NO_MEMORY)
 			count(me->slot, COUNT_REFUSED);
@@ -184,7 +232,7 @@ enum shmc_status
 shmc_put(struct shmc *cache, const void *key, size_t key_bytes,
     const void *value, size_t value_bytes, uint64_t ttl_ms)
 {
-	struct entry_terms terms;
+	struct change change = { .value = value, .value_bytes = value_bytes };
 	struct write w;
 	enum shmc_status status;
 
@@ -192,20 +240,14 @@ shmc_put(struct shmc *cache, const void *key, size_t key_bytes,
 		return SHMC_INVALID;
 	status = write_begin(&w, cache, key, key_bytes);
 	if (status == SHMC_OK)
-		status = store_terms(&cache->seg, NULL, ttl_ms, 0, &terms);
+		status = store_terms(&cache->seg, NULL, ttl_ms, 0,
+		    &change.terms);
 	if (status != SHMC_OK)
 		return status;
-	return write_entry(&w, value, value_bytes, &terms, NULL);
+	return write_entry(&w, &change, NULL);
 }
 
 /* ------------------------------------------------------------ conditions -- */
-
-/* What an update makes of the key's present value. */
-struct change {
-	const void *value;
-	size_t value_bytes;
-	struct entry_terms terms;
-};
 
 /*
  * Fills *change; old is NULL and found->word EMPTY if nothing is there that
@@ -231,8 +273,7 @@ attempt(struct write *w, decider *decide, void *arg, bool *again)
 	    (found.age == AGE_FRESH || found.age == AGE_STALE);
 	status = decide(w, there ? &view : NULL, &found, &change, arg);
 	if (status == SHMC_OK) {
-		status = write_entry(w, change.value, change.value_bytes,
-		    &change.terms, &found.word);
+		status = write_entry(w, &change, &found.word);
 		*again = status == SHMC_OTHER;
 	}
 	shmc_view_release(&view);
@@ -303,7 +344,7 @@ shmc_store(struct shmc *cache, const void *key, size_t key_bytes,
     enum shmc_if condition, uint64_t version)
 {
 	struct store s = { value, value_bytes, terms, condition, version };
-	struct entry_terms checked;
+	struct change change = { .value = value, .value_bytes = value_bytes };
 	enum shmc_status status;
 	struct write w;
 
@@ -313,11 +354,12 @@ shmc_store(struct shmc *cache, const void *key, size_t key_bytes,
 	status = write_begin(&w, cache, key, key_bytes);
 	if (status == SHMC_OK)
 		status = store_terms(&cache->seg, terms,
-		    terms != NULL ? terms->ttl_ms : 0, w.tag_clock, &checked);
+		    terms != NULL ? terms->ttl_ms : 0, w.tag_clock,
+		    &change.terms);
 	if (status != SHMC_OK)
 		return status;
 	if (condition == SHMC_ALWAYS)
-		return write_entry(&w, value, value_bytes, &checked, NULL);
+		return write_entry(&w, &change, NULL);
 	return update(&w, decide_store, &s);
 }
 
@@ -426,35 +468,20 @@ shmc_incr(struct shmc *cache, const void *key, size_t key_bytes,
 
 /* ----------------------------------------------------------------- touch -- */
 
-struct touch {
-	uint64_t ttl_ms;
-	void *copy; /* of a value in pieces; NULL */
-};
-
 static enum shmc_status
 decide_touch(struct write *w, struct shmc_view *old,
     const struct found *found, struct change *change, void *arg)
 {
-	struct touch *t = arg;
-	const struct shmc_options *heap = &w->cache->options;
+	const uint64_t *ttl_ms = arg;
 
 	if (old == NULL)
 		return SHMC_MISS;
 	change->value = old->data;
 	change->value_bytes = old->size_bytes;
-	if (old->piece_bytes != old->size_bytes) {
-		if (t->copy != NULL)
-			heap->release(t->copy, heap->heap_arg);
-		t->copy = heap->allocate(old->size_bytes, heap->heap_arg);
-		if (t->copy == NULL)
-			return SHMC_NO_MEMORY;
-		if (shmc_view_copy(old, t->copy, old->size_bytes) !=
-		    old->size_bytes)
-			return SHMC_MISS; /* a scribbled chain of pieces */
-		change->value = t->copy;
-	}
+	if (old->piece_bytes != old->size_bytes)
+		change->pieces = old;
 	keep_terms(w, found, &change->terms);
-	change->terms.expiry_ms = cache_expiry(w->me->seg, t->ttl_ms);
+	change->terms.expiry_ms = cache_expiry(w->me->seg, *ttl_ms);
 	return SHMC_OK;
 }
 
@@ -462,17 +489,11 @@ enum shmc_status
 shmc_touch(struct shmc *cache, const void *key, size_t key_bytes,
     uint64_t ttl_ms)
 {
-	struct touch t = { ttl_ms, NULL };
 	enum shmc_status status;
 	struct write w;
 
 	status = write_begin(&w, cache, key, key_bytes);
-	if (status != SHMC_OK)
-		return status;
-	status = update(&w, decide_touch, &t);
-	if (t.copy != NULL)
-		cache->options.release(t.copy, cache->options.heap_arg);
-	return status;
+	return status == SHMC_OK ? update(&w, decide_touch, &ttl_ms) : status;
 }
 
 /* ---------------------------------------------------------------- remove -- */

@@ -305,6 +305,14 @@ value_complete(struct member *me, struct draft *draft, const struct key *key,
 }
 
 enum shmc_status
+value_expect(struct member *me, const struct key *key, uint64_t bytes)
+{
+	return evict_could_open(me, 2 + (uint32_t)
+	    ((key->size + bytes) / block_bytes(me->seg))) ?
+	    SHMC_OK : SHMC_NO_MEMORY;
+}
+
+enum shmc_status
 value_write(struct member *me, struct draft *draft, const struct key *key,
     const void *data, size_t bytes, const struct entry_terms *terms,
     uint64_t *entry)
@@ -316,11 +324,9 @@ value_write(struct member *me, struct draft *draft, const struct key *key,
 	if (is_small(me->seg, key, terms, bytes))
 		return write_small(me, draft, key, bytes == 0 ? "" : data,
 		    bytes, terms, entry);
-	/* R23: evict nothing for what cannot be stored in the end. */
-	if (!evict_could_open(me, 2 + (uint32_t)
-	    ((key->size + bytes) / block_bytes(me->seg))))
-		return SHMC_NO_MEMORY;
-	status = value_append(me, draft, key, data, bytes);
+	status = value_expect(me, key, bytes);
+	if (status == SHMC_OK)
+		status = value_append(me, draft, key, data, bytes);
 	if (status == SHMC_OK)
 		status = complete_large(me, draft, key, terms, entry);
 	if (status != SHMC_OK)

@@ -29,6 +29,13 @@ struct draft {
 enum shmc_status value_append(struct member *me, struct draft *draft,
     const struct key *key, const void *data, size_t bytes);
 
+/*
+ * Before what comes in pieces is appended: SHMC_NO_MEMORY if blocks for so many
+ * bytes cannot be had, so that nothing is evicted in vain (R23).
+ */
+enum shmc_status value_expect(struct member *me, const struct key *key,
+    uint64_t bytes);
+
 /* Makes the draft an entry: *entry is its LIVE word, without tag. */
 enum shmc_status value_complete(struct member *me, struct draft *draft,
     const struct key *key, const struct entry_terms *terms, uint64_t *entry);
