@@ -27,6 +27,10 @@
  * W4  A flight enters its line, fences, and its leader reads what the value is
  *     made from; who changes that, fences, and looks for the flight.  One of
  *     the two sees the other.
+ * W5  Of two flights of a key the older links its result, notes that in the newer
+ *     one, and only then is DONE and leaves its line (both release).  The newer,
+ *     who found that result in the index, looks (acquire) whether the older one
+ *     still is in RESULT, and if it is not, reads the note.
  *
  * Progress: everything but flight_await() is lock-free.  A waiter blocks at most
  * until its deadline, the leader's end, its death or the end of its lease.
@@ -344,6 +348,7 @@ begin(struct member *me, uint32_t number, uint64_t word, uint64_t hash,
 	word = with_state(word, FLIGHT_LEAD);
 	store_relaxed(&f->hash, hash);
 	store_relaxed(&f->result, no_result(word)); /* W2 publishes */
+	store_relaxed(&f->left, 0);
 	store_relaxed(&f->joined, 0);
 	store_relaxed(&f->started_ns, clock_ns());
 	store_relaxed(&f->lease, lease_value(word, lease_ns));
@@ -918,27 +923,88 @@ set_flags(struct flight *f, uint64_t use, uint64_t flags)
 	TESTPOINT("flight_flagged");
 }
 
+/* The flight that a word of the line names, if it is of the hash; or NULL. */
+static struct flight *
+flight_of(const struct segment *seg, uint64_t seen, uint64_t hash)
+{
+	uint64_t tag = (hash & ((1u << TAG_BITS) - 1)) << WORD_TAG_SHIFT;
+	uint64_t number = seen & WORD_PLACE_MASK;
+	struct flight *f;
+
+	if ((seen & WORD_MATCH_MASK) != (WORD_LIVE | tag) ||
+	    number >= seg->geo.flight_count)
+		return NULL;
+	f = record(seg, (uint32_t)number);
+	/* Relaxed: line.L1 brings what was noted before. */
+	return load_relaxed(&f->hash) == hash ? f : NULL;
+}
+
 /* Sets the flags of every flight of the hash that began before that. */
 static void
 flag_flights(struct member *me, uint64_t hash, uint64_t flags,
     uint64_t before_ns)
 {
-	const struct segment *seg = me->seg;
-	struct line *pair = pair_of(seg, hash);
-	uint64_t tag = (hash & ((1u << TAG_BITS) - 1)) << WORD_TAG_SHIFT;
+	struct line *pair = pair_of(me->seg, hash);
 
 	barrier_full(); /* W4 */
 	for (unsigned i = 0; i < PAIR_WORDS; i++) {
 		uint64_t seen = load_acquire(line_word(pair, i)); /* line.L1 */
-		uint64_t number = seen & WORD_PLACE_MASK;
+		struct flight *f = flight_of(me->seg, seen, hash);
 
-		/* Relaxed: line.L1 brings what was noted before. */
-		if ((seen & WORD_MATCH_MASK) == (WORD_LIVE | tag) &&
-		    number < seg->geo.flight_count &&
-		    load_relaxed(&seg->flights[number].hash) == hash &&
-		    load_relaxed(&seg->flights[number].started_ns) < before_ns)
-			set_flags(&seg->flights[number], line_use(seen), flags);
+		if (f != NULL && load_relaxed(&f->started_ns) < before_ns)
+			set_flags(f, line_use(seen), flags);
 	}
+}
+
+void
+flight_note_left(struct member *me, uint64_t hash, uint32_t number,
+    uint64_t entry)
+{
+	struct line *pair = pair_of(me->seg, hash);
+	uint64_t ours = load_relaxed(&record(me->seg, number)->started_ns);
+
+	for (unsigned i = 0; i < PAIR_WORDS; i++) {
+		uint64_t seen = load_acquire(line_word(pair, i)); /* line.L1 */
+		struct flight *f = flight_of(me->seg, seen, hash);
+
+		if (f != NULL && load_relaxed(&f->started_ns) > ours)
+			store_relaxed(&f->left, entry); /* W5 */
+	}
+	TESTPOINT("flight_left_noted");
+}
+
+/* What names an entry, in the index or as a result. */
+static uint64_t
+entry_of(uint64_t word)
+{
+	return word & ~(WORD_FREQ_MASK | WORD_TAG_MASK);
+}
+
+/* It has not been through flight_note_left(), or not wholly: W5. */
+static bool
+is_leaving(const struct segment *seg, uint64_t seen, uint64_t hash,
+    uint64_t before_ns, uint64_t word)
+{
+	struct flight *f = flight_of(seg, seen, hash);
+
+	return f != NULL &&
+	    flight_state(load_acquire(&f->word)) == FLIGHT_RESULT && /* W2 */
+	    load_relaxed(&f->started_ns) < before_ns &&
+	    load_relaxed(&f->result) == entry_of(word);
+}
+
+bool
+flight_older_left(struct member *me, uint64_t hash, uint32_t number,
+    uint64_t word)
+{
+	struct line *pair = pair_of(me->seg, hash);
+	struct flight *own = record(me->seg, number);
+
+	for (unsigned i = 0; i < PAIR_WORDS; i++)
+		if (is_leaving(me->seg, load_acquire(line_word(pair, i)), /* W5 */
+			hash, load_relaxed(&own->started_ns), word))
+			return true;
+	return load_relaxed(&own->left) == entry_of(word); /* W5 */
 }
 
 void

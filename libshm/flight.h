@@ -102,6 +102,16 @@ void flight_note_seen(struct member *me, const struct flight_hold *hold,
     uint64_t word);
 uint64_t flight_seen(const struct segment *seg, uint32_t number);
 
+/*
+ * Of two flights of a key, one of them detached, the newer is to be stored.
+ * flight_note_left() tells the newer ones, before flight_finish(), what this one
+ * has linked; flight_older_left() whether an index word is what an older one has.
+ */
+void flight_note_left(struct member *me, uint64_t hash, uint32_t number,
+    uint64_t entry);
+bool flight_older_left(struct member *me, uint64_t hash, uint32_t number,
+    uint64_t word);
+
 /* Holds as long as the committed flight is not superseded. */
 struct line_guard flight_guard(const struct segment *seg,
     const struct flight_hold *hold);

@@ -16,7 +16,7 @@
 #include "base.h"
 
 #define LAYOUT_MAGIC 0x3165686361636d68ull /* "hmcache1" */
-#define LAYOUT_VERSION 4u
+#define LAYOUT_VERSION 5u
 #define LAYOUT_ENDIAN 0x01020304u
 
 /* Slot numbers are 12 bits wide in shared words. */
@@ -310,7 +310,13 @@ struct flight {
 	 * W: the leader.  R: its reaper.  O: flight.W2.  X: an older one.
 	 */
 	_Atomic uint64_t seen;
-	unsigned char spare[128 - 56];
+	/*
+	 * What an older, detached flight of the key has linked since this one
+	 * began.  W: that flight's leader or its reaper.  R: the leader, its reaper.
+	 * O: flight.W5.  X: the last one's; if it is not noted, the older stays.
+	 */
+	_Atomic uint64_t left;
+	unsigned char spare[128 - 64];
 };
 static_assert(sizeof(struct flight) == 128, "");
 

@@ -151,7 +151,6 @@ static bool
 publish(struct lead *lead, const struct ending *e, uint32_t *flags)
 {
 	struct member *me = lead->me;
-	struct line_guard guard;
 
 	/* A flush outdates it, too, and found no flight to tell that. */
 	if (entry_hash(me->seg, lead->key.bytes, lead->key.size) !=
@@ -161,10 +160,9 @@ publish(struct lead *lead, const struct ending *e, uint32_t *flags)
 		return false;
 	*flags = e->stored ? 0 : SHMC_UNSTORED;
 	if (e->stored) {
-		guard = flight_guard(me->seg, &lead->hold);
 		flight_supersede_older(me, lead->key.hash, lead->hold.number);
 		if (!store_link_result(me, &lead->key, e->entry, lead->seen,
-			&guard)) {
+			&lead->hold)) {
 			*flags = SHMC_SUPERSEDED;
 			count(me->slot, COUNT_SUPERSEDED);
 		}

@@ -15,7 +15,7 @@
 #include "counters.h"
 #include "flight.h"
 #include "grace.h"
-#include "index.h"
+#include "publish.h"
 #include "testpoint.h"
 
 /*
@@ -26,10 +26,9 @@
 static void
 link_result(struct member *me, const struct flight_hold *hold)
 {
-	struct line_guard guard = flight_guard(me->seg, hold);
 	struct entry_view view;
 	bool superseded;
-	uint64_t entry = flight_result(me, hold, &superseded), old, seen;
+	uint64_t entry = flight_result(me, hold, &superseded), old;
 	struct key key;
 
 	if (entry == 0 || !entry_read(me->seg, entry, &view) ||
@@ -39,11 +38,9 @@ link_result(struct member *me, const struct flight_hold *hold)
 	key.size = view.key_bytes;
 	/* Not computed: the seed may have changed since, by a flush. */
 	key.hash = load_relaxed(&me->seg->flights[hold->number].hash); /* W3 */
-	seen = flight_seen(me->seg, hold->number);
 	grace_enter(me);
-	if (index_link(me, &key, entry, &seen, &guard, &old) == LINE_OTHER &&
-	    old == WORD_EMPTY && seen != WORD_EMPTY)
-		(void)index_link(me, &key, entry, &old, &guard, &old);
+	(void)publish_result(me, &key, entry, hold,
+	    flight_seen(me->seg, hold->number), &old);
 	grace_exit(me);
 	TESTPOINT("recover_linked");
 }

@@ -22,6 +22,7 @@
 #include "grace.h"
 #include "hash.h"
 #include "index.h"
+#include "publish.h"
 #include "random.h"
 #include "read.h"
 #include "testpoint.h"
@@ -112,14 +113,18 @@ store_link(struct member *me, const struct key *key, uint64_t entry,
 
 bool
 store_link_result(struct member *me, const struct key *key, uint64_t entry,
-    uint64_t seen, const struct line_guard *guard)
+    uint64_t seen, const struct flight_hold *hold)
 {
-	static const uint64_t nothing = WORD_EMPTY;
+	uint64_t old;
+	bool set;
 
-	/* What was seen may have been evicted since. */
-	return store_link(me, key, entry, &seen, guard) == LINE_SET ||
-	    (seen != WORD_EMPTY &&
-		store_link(me, key, entry, &nothing, guard) == LINE_SET);
+	grace_enter(me);
+	set = publish_result(me, key, entry, hold, seen, &old);
+	if (set && old != WORD_EMPTY)
+		evict_pieces(me, old);
+	grace_exit(me);
+	TESTPOINT("store_linked");
+	return set;
 }
 
 /* One write: what its steps share. */

@@ -4,7 +4,7 @@
 #define LIBSHM_STORE_H
 
 #include "cache.h"
-#include "line.h"
+#include "flight.h"
 
 /*
  * Makes an entry in our OPEN block the key's, as line_set().  The pieces of a
@@ -14,11 +14,10 @@ enum line_set store_link(struct member *me, const struct key *key,
     uint64_t entry, const uint64_t *expected, const struct line_guard *guard);
 
 /*
- * store_link() for a flight's result: it replaces what its leader saw before it
- * began, or nothing.  False: superseded.
+ * store_link() for a flight's result: publish_result().  False: superseded.
  */
 bool store_link_result(struct member *me, const struct key *key,
-    uint64_t entry, uint64_t seen, const struct line_guard *guard);
+    uint64_t entry, uint64_t seen, const struct flight_hold *hold);
 
 /*
  * Resolves the caller's terms (NULL: none) for an entry whose making began when
