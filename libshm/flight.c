@@ -200,30 +200,6 @@ unline(const struct segment *seg, uint32_t number, uint64_t word)
 	TESTPOINT("flight_unlined");
 }
 
-/* A full pair: removes the words of flights that are over, and all TENTs. */
-static bool
-sweep_pair(const struct segment *seg, uint64_t hash)
-{
-	struct line *pair = pair_of(seg, hash);
-	bool swept = false;
-
-	for (unsigned i = 0; i < PAIR_WORDS; i++) {
-		_Atomic uint64_t *at = line_word(pair, i);
-		uint64_t seen = load_acquire(at); /* line.L1 */
-		uint64_t number = seen & WORD_PLACE_MASK, word;
-
-		if ((seen & WORD_LIVE) == 0) {
-			swept |= cas_word(at, seen, WORD_EMPTY);
-			continue;
-		}
-		word = number < seg->geo.flight_count ?
-		    load_acquire(&seg->flights[number].word) : 0; /* W3 */
-		if (!is_under_way(word) || use_of(word) != line_use(seen))
-			swept |= cas_word(at, seen, WORD_EMPTY);
-	}
-	return swept;
-}
-
 /* ---------------------------------------------------------- the records --- */
 
 /* A waiter still may read the record. */
@@ -533,6 +509,89 @@ enter_found(struct member *me, uint64_t line_word, uint64_t lease_ns,
 {
 	return may_wait ? join(me, line_word, hold) :
 			  inherit(me, line_word, lease_ns, hold);
+}
+
+static void
+set_flags(struct flight *f, uint64_t use, uint64_t flags)
+{
+	uint64_t word = load_acquire(&f->word); /* W3 */
+
+	/* Again while it changes: each change is progress of its own. */
+	while (is_under_way(word) && use_of(word) == use &&
+	    (word & flags) != flags) {
+		if (cas_word(&f->word, word, word | flags))
+			break;
+		word = load_acquire(&f->word);
+	}
+	TESTPOINT("flight_flagged");
+}
+
+/*
+ * Nobody joins it, and it never will be stored: nobody needs to find it.  In
+ * RESULT it may have been stored already, which a newer one has to know: W5.
+ */
+static bool
+is_of_no_use(const struct flight *f, uint64_t use)
+{
+	uint64_t word = load_acquire(&f->word); /* W3 */
+
+	return use_of(word) == use && (word & FLIGHT_SUPERSEDED) != 0 &&
+	    flight_state(word) != FLIGHT_RESULT;
+}
+
+/* An ORPHAN that nobody waits for is nobody's. */
+static bool
+free_orphan(const struct segment *seg, uint32_t number, uint64_t word)
+{
+	if (flight_state(word) != FLIGHT_ORPHAN)
+		return false;
+	barrier_full(); /* W1 */
+	return !is_awaited(seg, number) &&
+	    cas_word(&record(seg, number)->word, word,
+		(word & FLIGHT_USE_MASK) | FLIGHT_FREE);
+}
+
+/* Detached, of this very use: gives up its right to be stored. */
+static bool
+supersede_detached(struct flight *f, uint64_t word)
+{
+	if ((word & FLIGHT_DETACHED) == 0)
+		return false;
+	set_flags(f, use_of(word), FLIGHT_SUPERSEDED);
+	return is_of_no_use(f, use_of(word));
+}
+
+/* Whether a flight's word, which is in nobody's way but in a full pair, may go. */
+static bool
+may_be_swept(const struct segment *seg, uint64_t seen)
+{
+	uint32_t number = (uint32_t)(seen & WORD_PLACE_MASK);
+	uint64_t word;
+
+	if ((seen & WORD_LIVE) == 0 ||
+	    (seen & WORD_PLACE_MASK) >= seg->geo.flight_count)
+		return true;
+	word = load_acquire(&record(seg, number)->word); /* W3 */
+	return !is_under_way(word) || use_of(word) != line_use(seen) ||
+	    free_orphan(seg, number, word) ||
+	    supersede_detached(record(seg, number), word);
+}
+
+/* A full pair: removes what need not be in it, and all TENTs. */
+static bool
+sweep_pair(const struct segment *seg, uint64_t hash)
+{
+	struct line *pair = pair_of(seg, hash);
+	bool swept = false;
+
+	for (unsigned i = 0; i < PAIR_WORDS; i++) {
+		_Atomic uint64_t *at = line_word(pair, i);
+		uint64_t seen = load_acquire(at); /* line.L1 */
+
+		if (may_be_swept(seg, seen))
+			swept |= cas_word(at, seen, WORD_EMPTY);
+	}
+	return swept;
 }
 
 enum flight_entry
@@ -908,21 +967,6 @@ flight_find(struct member *me, uint64_t hash)
 
 /* ------------------------------------------------------- from the outside -- */
 
-static void
-set_flags(struct flight *f, uint64_t use, uint64_t flags)
-{
-	uint64_t word = load_acquire(&f->word); /* W3 */
-
-	/* Again while it changes: each change is progress of its own. */
-	while (is_under_way(word) && use_of(word) == use &&
-	    (word & flags) != flags) {
-		if (cas_word(&f->word, word, word | flags))
-			break;
-		word = load_acquire(&f->word);
-	}
-	TESTPOINT("flight_flagged");
-}
-
 /* The flight that a word of the line names, if it is of the hash; or NULL. */
 static struct flight *
 flight_of(const struct segment *seg, uint64_t seen, uint64_t hash)
@@ -951,8 +995,12 @@ flag_flights(struct member *me, uint64_t hash, uint64_t flags,
 		uint64_t seen = load_acquire(line_word(pair, i)); /* line.L1 */
 		struct flight *f = flight_of(me->seg, seen, hash);
 
-		if (f != NULL && load_relaxed(&f->started_ns) < before_ns)
-			set_flags(f, line_use(seen), flags);
+		if (f == NULL || load_relaxed(&f->started_ns) >= before_ns)
+			continue;
+		set_flags(f, line_use(seen), flags);
+		if (is_of_no_use(f, line_use(seen)))
+			(void)cas_word(line_word(pair, i), seen, WORD_EMPTY);
+		TESTPOINT("flight_superseded");
 	}
 }
 

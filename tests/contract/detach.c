@@ -118,6 +118,15 @@ invalidate(struct scene *s)
 	CHECK_EQ(shmc_invalidate(s->cache, "k", 1), SHMC_OK);
 }
 
+typedef void change(struct scene *s);
+
+static void
+fetch_at_once(struct scene *s)
+{
+	atomic_store(&s->end, UINT32_MAX);
+	fetch(s);
+}
+
 static void
 end_scene(struct scene *s)
 {
@@ -297,6 +306,40 @@ TEST(contract__r13__older_one_stopped_anywhere__newer_result_stays)
 	CHECK_GT(n, 20);
 }
 
+/* More than a line of flights has places for. */
+#define STORM 40u
+
+static void
+change_in_a_storm(change *fn)
+{
+	static struct shmc_lead leads[STORM];
+	struct scene *s = scene_new();
+	struct shmc_view view;
+
+	for (unsigned i = 0; i < STORM; i++) {
+		REQUIRE_EQ(shmc_begin(s->cache, "k", 1, NULL, &view, &leads[i]),
+		    SHMC_LEAD);
+		fn(s);
+	}
+	fetch_at_once(s);
+	for (unsigned i = 0; i < STORM; i++)
+		CHECK_EQ(shmc_lead_value(&leads[i], "late", 4, 0, NULL),
+		    SHMC_OK);
+	check_get(s->cache, "k", "value-0");
+	CHECK_EQ(cache_stats(s->cache).superseded, STORM);
+	end_scene(s);
+}
+
+TEST(contract__r13__detached_again_and_again__the_next_caller_always_leads)
+{
+	change_in_a_storm(detach);
+}
+
+TEST(contract__r14__invalidated_again_and_again__the_next_caller_always_leads)
+{
+	change_in_a_storm(invalidate);
+}
+
 /* ------------------------------------------------------------ in a refresh --- */
 
 TEST(contract__r13__detached_refresh__next_reader_starts_another)
@@ -417,8 +460,6 @@ heir_stopped_at(struct scene *s, unsigned n, pid_t *other)
 	kill(*other, SIGCONT);
 	return heir;
 }
-
-typedef void change(struct scene *s);
 
 /* Then the change comes, then a newcomer. */
 static bool

@@ -73,6 +73,35 @@ TEST(flight__nobody_leads__comer_leads)
 	scene_end(&s);
 }
 
+/* Twenty of one pair of lines, which has sixteen places. */
+TEST(flight__pair_full_of_orphans__comer_leads)
+{
+	struct scene s = scene_new();
+	struct flight_hold hold;
+
+	for (uint64_t i = 0; i < 20; i++) {
+		uint64_t hash = HASH ^ i << 20;
+
+		s.a->last_flight = (uint32_t)i; /* as if each were another's */
+		CHECK_EQ(flight_enter(s.a, hash, HOUR_NS, true, &s.hold_a),
+		    FLIGHT_LEADS);
+		CHECK_EQ(flight_enter(s.b, hash, HOUR_NS, true, &s.hold_b),
+		    FLIGHT_JOINS);
+		flight_leave(s.b);
+		CHECK(flight_abandon(s.a, &s.hold_a));
+		CHECK_EQ(flight_state(flight_word(&s, &s.hold_a)),
+		    FLIGHT_ORPHAN);
+	}
+	/* What somebody waits for is not swept. */
+	CHECK_EQ(flight_enter(s.b, HASH ^ 19ull << 20, HOUR_NS, true,
+	    &s.hold_b), FLIGHT_JOINS);
+	for (uint64_t i = 20; i < 34; i++)
+		CHECK_EQ(flight_enter(s.a, HASH ^ i << 20, HOUR_NS, true, &hold),
+		    FLIGHT_LEADS);
+	CHECK_EQ(await(&s), FLIGHT_PROMOTED);
+	scene_end(&s);
+}
+
 TEST(flight__somebody_leads__comer_joins)
 {
 	struct scene s = scene_new();
