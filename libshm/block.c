@@ -12,6 +12,8 @@
  *    +------------------- RETIRED <--------------------------------------+
  *       block_free(): after its grace period, generation + 1
  *
+ *   a scribble, block_impossible() ---> SEALED: block_salvage()
+ *
  * Invariant: state, owner and generation change in one CAS of the exact word,
  * so a block is never owned without a record of by whom.  While OPEN or EVICTING
  * only the owner acts; of a dead one, only the holder of its life lock.
@@ -105,6 +107,28 @@ block_retire(struct segment *seg, uint32_t block, uint64_t goal)
 
 	store_relaxed(&b->goal, goal); /* M2 publishes */
 	return cas_word(&b->word, word, moved(word, BLOCK_RETIRED, 0));
+}
+
+bool
+block_impossible(const struct segment *seg, uint64_t word)
+{
+	uint32_t owner = block_owner(word);
+
+	if (block_state(word) != BLOCK_OPEN &&
+	    block_state(word) != BLOCK_EVICTING)
+		return block_state(word) > BLOCK_RETIRED;
+	/* life.F1: before a slot is free, its blocks are nobody's. */
+	return owner >= seg->geo.participant_count ||
+	    load_acquire(&seg->participants[owner].life.futex) == 0;
+}
+
+bool
+block_salvage(struct segment *seg, uint32_t block, uint64_t word)
+{
+	segment_doubt(seg);
+	/* Whoever may take the slot meanwhile knows nothing of the block. */
+	return cas_word(&seg->blocks[block].word, word,
+	    moved(word, BLOCK_SEALED, 0)); /* M1 */
 }
 
 bool

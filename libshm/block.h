@@ -53,6 +53,12 @@ block_used_word(uint64_t generation, uint32_t bytes)
 char *block_data(const struct segment *seg, uint32_t block);
 
 /*
+ * The word was scribbled: no such state, or nobody who could leave it.  For the
+ * word of a block that is looked at, not for one of long ago.
+ */
+bool block_impossible(const struct segment *seg, uint64_t word);
+
+/*
  * The transitions.  Each answers whether it made it; `word` is what the caller
  * saw, and a change in between makes it fail.  A kill leaves before or after.
  */
@@ -64,6 +70,7 @@ bool block_evict(struct segment *seg, uint32_t block, uint64_t word,
 bool block_unevict(struct segment *seg, uint32_t block, uint64_t word);
 bool block_retire(struct segment *seg, uint32_t block, uint64_t goal);
 bool block_free(struct segment *seg, uint32_t block, uint64_t word);
+bool block_salvage(struct segment *seg, uint32_t block, uint64_t word);
 
 /* Seals the caller's own OPEN block; NO_BLOCK is ignored. */
 void block_close(struct segment *seg, uint32_t block);

@@ -189,14 +189,25 @@ move_hand(struct segment *seg, uint64_t to)
 		hand = hand_of(seg);
 }
 
-/* The owner died: its block becomes SEALED, if we are who reaps. */
+/*
+ * Neither FREE nor SEALED nor RETIRED.  If its owner died it becomes SEALED, if
+ * we are who reaps; and if nobody can own it.
+ */
 static void
-reap_owner(struct member *me, uint64_t word)
+settle(struct member *me, uint32_t block, uint64_t word)
 {
-	uint32_t owner = block_owner(word);
+	if (block_impossible(me->seg, word))
+		(void)block_salvage(me->seg, block, word);
+	else if (block_owner(word) != me->index)
+		(void)recover_reap(me, block_owner(word));
+}
 
-	if (owner < me->seg->geo.participant_count && owner != me->index)
-		(void)recover_reap(me, owner);
+static bool
+is_settled(uint64_t word)
+{
+	return block_state(word) == BLOCK_FREE ||
+	    block_state(word) == BLOCK_SEALED ||
+	    block_state(word) == BLOCK_RETIRED;
 }
 
 /*
@@ -222,9 +233,8 @@ make_free(struct member *me, uint32_t block, uint64_t hand, bool press,
 	_Atomic uint64_t *at = &me->seg->blocks[block].word;
 	uint64_t word = load_acquire(at); /* block.M1, M2 */
 
-	if (block_state(word) == BLOCK_OPEN ||
-	    block_state(word) == BLOCK_EVICTING) {
-		reap_owner(me, word);
+	if (!is_settled(word)) {
+		settle(me, block, word);
 		word = load_acquire(at);
 	}
 	if (block_state(word) == BLOCK_SEALED && *budget > 0 &&
@@ -381,10 +391,9 @@ could_open(const struct member *me, uint32_t blocks)
 
 	for (uint32_t i = 0; i < seg->geo.block_count && n < blocks; i++) {
 		uint64_t word = load_acquire(&seg->blocks[i].word); /* M1 */
-		enum block_state state = block_state(word);
 
-		n += state == BLOCK_FREE ||
-		    ((state == BLOCK_SEALED || state == BLOCK_RETIRED) &&
+		n += block_state(word) == BLOCK_FREE ||
+		    ((is_settled(word) || block_impossible(seg, word)) &&
 			!grace_held(seg, target_of(seg, i, word)));
 	}
 	return n >= blocks;
