@@ -220,7 +220,7 @@ child_start(struct child *child, body_function *fn, void *arg)
 static void
 go_on(struct child *child, int how)
 {
-	if (ptrace(how, child->pid, NULL, NULL) < 0)
+	if (ptrace((enum __ptrace_request)how, child->pid, NULL, NULL) < 0)
 		die("ptrace: go on");
 }
 
