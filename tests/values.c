@@ -13,13 +13,24 @@ key_of(char key[32], unsigned number)
 }
 
 /* splitmix64 (Steele, Lea, Flood 2014): a word for each place. */
+#define GOLDEN 0x9e3779b97f4a7c15ull
+
 static uint64_t
 mix(uint64_t x)
 {
-	x += 0x9e3779b97f4a7c15ull;
+	x += GOLDEN;
 	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
 	x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
 	return x ^ (x >> 31);
+}
+
+uint64_t
+draw(uint64_t *state)
+{
+	uint64_t x = *state;
+
+	*state += GOLDEN;
+	return mix(x);
 }
 
 static unsigned char

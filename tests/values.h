@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Values that betray a wrong byte, keys by number, time: what every program
- * of the tests uses, whatever it tells failures with.
+ * Values that betray a wrong byte, keys by number, dice, time: what every
+ * program of the tests uses, whatever it tells failures with.
  */
 #ifndef TESTS_VALUES_H
 #define TESTS_VALUES_H
@@ -20,6 +20,9 @@ void value_fill(void *value, size_t bytes, uint64_t key, uint64_t version);
 
 /* The version, or UINT64_MAX if it is not whole or of another key. */
 uint64_t value_check(const void *value, size_t bytes, uint64_t key);
+
+/* The next number of a series that *state begins. */
+uint64_t draw(uint64_t *state);
 
 uint64_t now_ns(void);
 void sleep_ms(unsigned ms);

@@ -24,7 +24,7 @@
 #define FAILURES_MAX 3u
 /* One check in so many reuses all memory. */
 #define DRAIN_PART 16u
-/* Deaths of the first of a pair, in a sample. */
+/* Deaths of the first of a pair, unless all are asked for. */
 #define FIRST_SAMPLE 2u
 
 /* Kill it when it sleeps in the system call that comes next. */
@@ -42,19 +42,6 @@ cell_init(void)
 {
 	trace_init(&trace);
 	trace_init(&first_trace);
-}
-
-/* ---------------------------------------------------------------- random -- */
-
-/* splitmix64 (Steele, Lea, Flood 2014). */
-static uint64_t
-draw(uint64_t *state)
-{
-	uint64_t x = *state += 0x9e3779b97f4a7c15ull;
-
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-	return x ^ (x >> 31);
 }
 
 /* ----------------------------------------------------------- processes --- */
@@ -368,7 +355,6 @@ do_at(const struct cell *cell, uint32_t at, uint64_t *random)
 			came = bring_to(at);
 	}
 	if (came != CAME) {
-		if (getenv("DBG")) say("missed %u: %d", at, came);
 		clear_away(cell);
 		return false;
 	}
@@ -406,68 +392,48 @@ goes_on(const struct extent *extent, const struct result *result)
 	return result->failures < FAILURES_MAX && !time_is_over(extent);
 }
 
-/* All are to be done, or those before which the segment has changed. */
-static bool
-is_asked(const struct extent *extent, uint32_t at)
+/* At this instruction; and asleep, if it is to sleep there. */
+static void
+do_here(const struct cell *cell, uint32_t at, uint64_t *random,
+    struct result *result)
 {
-	return !extent->news_only || at == 0 ||
-	    (trace.flags[trace.nth[at]] & (POINT_NEWS | POINT_WAITS)) != 0;
+	do_and_count(cell, at, random, result);
+	if (cell->mode != MODE_STOP &&
+	    (trace.flags[trace.nth[at]] & POINT_WAITS) != 0)
+		do_and_count(cell, at | ASLEEP, random, result);
 }
 
-/* Every instruction, from extent->from on; and asleep, wherever it sleeps. */
 static void
 do_all(const struct cell *cell, const struct extent *extent,
     uint64_t *random, struct result *result)
 {
 	uint32_t at = extent->from;
 
-	for (; at <= trace.counted && goes_on(extent, result); at++) {
-		if (!is_asked(extent, at))
-			continue;
-		do_and_count(cell, at, random, result);
-		if (cell->mode != MODE_STOP &&
-		    (trace.flags[trace.nth[at]] & POINT_WAITS) != 0)
-			do_and_count(cell, at | ASLEEP, random, result);
-	}
+	for (; at <= trace.counted && goes_on(extent, result); at++)
+		do_here(cell, at, random, result);
 	result->next = at <= trace.counted ? at : UINT32_MAX;
 }
 
-/* The instructions after which others see the segment changed. */
-static uint32_t
-find_news(const struct trace *t, uint32_t *news)
+/* Others see the segment changed by the instruction before this one. */
+static bool
+has_news(const struct trace *t, uint32_t at)
 {
-	uint32_t count = 0;
-
-	for (uint32_t at = 0; at <= t->counted; at++)
-		if ((t->flags[t->nth[at]] & POINT_NEWS) != 0)
-			news[count++] = at;
-	return count;
+	return (t->flags[t->nth[at]] & (POINT_NEWS | POINT_WAITS)) != 0;
 }
 
-/* Half of them where the segment has just changed, half of them anywhere. */
+/* Wherever there is news, and somewhere else. */
 static void
-do_sample(const struct cell *cell, const struct extent *extent,
+do_some(const struct cell *cell, const struct extent *extent,
     uint64_t *random, struct result *result)
 {
-	uint32_t *news = malloc((trace.counted + 1) * sizeof *news), count;
-
-	if (news == NULL)
-		die("malloc");
-	count = find_news(&trace, news);
-	for (uint32_t i = 0; i < extent->sample && goes_on(extent, result);
-	     i++) {
-		uint64_t drawn = draw(random);
-		uint32_t at = i % 2 == 0 && count > 0 ?
-		    news[drawn % count] :
-		    (uint32_t)(drawn % (trace.counted + 1));
-
-		if (cell->mode != MODE_STOP && drawn >> 63 == 0 &&
-		    (trace.flags[trace.nth[at]] & POINT_WAITS) != 0)
-			at |= ASLEEP;
-		do_and_count(cell, at, random, result);
-	}
-	free(news);
-	result->next = UINT32_MAX;
+	for (uint32_t at = 0; at <= trace.counted && goes_on(extent, result);
+	     at++)
+		if (at == 0 || has_news(&trace, at))
+			do_here(cell, at, random, result);
+	for (uint32_t i = 0; i < extent->sample && goes_on(extent, result); i++)
+		do_here(cell, (uint32_t)(draw(random) % (trace.counted + 1)),
+		    random, result);
+	result->next = time_is_over(extent) ? 0 : UINT32_MAX;
 }
 
 static void
@@ -480,10 +446,10 @@ run_recorded(const struct cell *cell, const struct extent *extent,
 		report(cell, "undisturbed", 0, trace.counted);
 	} else if (extent->at >= 0) {
 		do_and_count(cell, (uint32_t)extent->at, random, result);
-	} else if (extent->sample == 0) {
+	} else if (extent->all) {
 		do_all(cell, extent, random, result);
 	} else {
-		do_sample(cell, extent, random, result);
+		do_some(cell, extent, random, result);
 	}
 	result->instructions = trace.counted;
 	resident_kill(&judge);
@@ -567,43 +533,52 @@ run_second(const struct cell *cell, const struct extent *extent,
 		    trace_place(first_trace.pc[first_trace.nth[at]]));
 }
 
+/* Where the first dies: everywhere where there is news, or a few of these. */
+static uint32_t
+choose_firsts(const struct extent *extent, uint64_t *random, uint32_t *at)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i <= first_trace.counted; i++)
+		if (has_news(&first_trace, i))
+			at[count++] = i;
+	if (extent->first_at >= 0) {
+		at[0] = (uint32_t)extent->first_at;
+		return 1;
+	}
+	for (uint32_t i = 0; !extent->all && i < count; i++) {
+		uint32_t other = i + (uint32_t)(draw(random) % (count - i));
+		uint32_t drawn = at[other];
+
+		at[other] = at[i];
+		at[i] = drawn;
+	}
+	return extent->all || count < FIRST_SAMPLE ? count : FIRST_SAMPLE;
+}
+
 static void
 run_pair(const struct cell *cell, const struct extent *extent,
     uint64_t *random, struct result *result)
 {
 	struct extent inner = *extent;
 	struct state state;
-	uint32_t *news, count, n;
+	uint32_t *firsts, count, i = extent->all ? extent->from : 0;
 
 	first.state = scene.state;
 	first.operation = operation_find(cell->first);
 	if (!build_first(&state, true, 0))
 		die("a pair cannot be built");
 	stage_clear();
-	news = malloc((first_trace.counted + 1) * sizeof *news);
-	if (news == NULL)
+	firsts = malloc((first_trace.counted + 1) * sizeof *firsts);
+	if (firsts == NULL)
 		die("malloc");
-	count = find_news(&first_trace, news);
-	n = extent->sample == 0 ? count : FIRST_SAMPLE;
-	inner.sample = extent->sample / FIRST_SAMPLE;
-	inner.news_only = true;
-	inner.from = 0;
-	result->next = UINT32_MAX;
-	for (uint32_t i = extent->sample == 0 ? extent->from : 0;
-	     i < n && count > 0; i++) {
-		uint32_t at = extent->first_at >= 0 ?
-		    (uint32_t)extent->first_at : extent->sample == 0 ? news[i] :
-						    news[draw(random) % count];
-
-		if (!goes_on(extent, result)) {
-			result->next = i;
-			break;
-		}
-		run_second(cell, &inner, &state, at, random, result);
-		if (extent->first_at >= 0)
-			break;
-	}
-	free(news);
+	count = choose_firsts(extent, random, firsts);
+	inner.all = false;
+	inner.sample = 0;
+	for (; i < count && goes_on(extent, result); i++)
+		run_second(cell, &inner, &state, firsts[i], random, result);
+	result->next = time_is_over(extent) ? i : UINT32_MAX;
+	free(firsts);
 }
 
 /* ------------------------------------------------------------------- run -- */

@@ -22,10 +22,11 @@ struct cell {
 /* How much of a cell is to be done. */
 struct extent {
 	uint64_t seed;
-	uint32_t sample; /* so many instructions; 0: all */
-	uint32_t from;	 /* all: from this one on */
-	bool news_only;	 /* all: only where the segment has just changed */
-	uint64_t end_ns; /* not longer than this */
+	bool all;	/* every instruction, from `from` on */
+	uint32_t from;
+	/* Else wherever the segment has just changed, and at so many others. */
+	uint32_t sample;
+	uint64_t end_ns; /* not longer than this; 0: as long as it takes */
 	int32_t at;	 /* only this one; -1: as said above */
 	int32_t first_at; /* MODE_PAIR: only this death of the first */
 };

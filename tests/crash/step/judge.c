@@ -8,6 +8,7 @@
 #include "scene.h"
 
 #include "block.h"
+#include "flight.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -330,6 +331,16 @@ wait_for_victim(void)
 
 /* ---------------------------------------------------------------- memory -- */
 
+/* Somebody appends to the block, or evicts it, or repairs after who did. */
+static bool
+is_owned(uint32_t block)
+{
+	uint64_t word = load_acquire(&scene.seg->blocks[block].word);
+
+	return block_state(word) == BLOCK_OPEN ||
+	    block_state(word) == BLOCK_EVICTING;
+}
+
 /*
  * At least so many puts of a block each, and until the watched block (if there
  * is one) holds other things; false: it never does.
@@ -351,6 +362,8 @@ reuse(unsigned least, uint32_t watched, uint64_t generation)
 		if (i < least)
 			continue;
 		if (watched >= scene.seg->geo.block_count)
+			return true;
+		if (i == scene.seg->geo.block_count && is_owned(watched))
 			return true;
 		word = load_acquire(&scene.seg->blocks[watched].word);
 		if ((word & BLOCK_GENERATION_MASK) != generation &&
@@ -384,11 +397,28 @@ drain(void)
 static uint32_t watched_block;
 static uint64_t watched_generation;
 
+/* Where the result lies that somebody has committed, but not linked yet. */
+static uint32_t
+result_block(void)
+{
+	for (uint32_t i = 0; i < scene.seg->geo.flight_count; i++) {
+		const struct flight *f = &scene.seg->flights[i];
+
+		if (flight_state(load_acquire(&f->word)) == FLIGHT_RESULT)
+			return (uint32_t)((load_relaxed(&f->result) &
+			    WORD_PLACE_MASK) * ENTRY_ALIGN >>
+			    scene.seg->geo.block_shift);
+	}
+	return UINT32_MAX;
+}
+
 static void
 order_attach(void)
 {
 	attach();
 	watched_block = key_block();
+	if (watched_block == UINT32_MAX)
+		watched_block = result_block();
 	if (watched_block == UINT32_MAX)
 		return;
 	watched_generation = load_acquire(
@@ -433,16 +463,6 @@ somebody_pins(void)
 				return true;
 	}
 	return false;
-}
-
-/* Somebody appends to the block, or evicts it, or repairs after who did. */
-static bool
-is_owned(uint32_t block)
-{
-	uint64_t word = load_acquire(&scene.seg->blocks[block].word);
-
-	return block_state(word) == BLOCK_OPEN ||
-	    block_state(word) == BLOCK_EVICTING;
 }
 
 /* Computed by us, or what the victim had committed before it stood still. */

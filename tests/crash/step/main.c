@@ -29,10 +29,12 @@ static const char usage[] =
     "Kills a process at the instructions of each operation of libshmcache, in\n"
     "each state of the segment that changes its course, and lets another one\n"
     "see whether all is well.  Exit status 0 only if it is, everywhere.\n"
+    "Without options: wherever the segment has just changed, and at some other\n"
+    "instructions.\n"
     "\n"
-    "  --all              every instruction; default: a sample of them\n"
-    "  --sample N         so many instructions of each cell (60)\n"
-    "  --seed N           of the sample (SHMC_STEP_SEED, or the date)\n"
+    "  --all              every instruction\n"
+    "  --sample N         so many others (20)\n"
+    "  --seed N           of the sample (SHMC_SEED, or the date)\n"
     "  --seconds N        end after about so long\n"
     "  --progress FILE    with --all: go on where the last run with this\n"
     "                     library ended\n"
@@ -50,7 +52,6 @@ struct options {
 	const char *results;
 	unsigned jobs;
 	unsigned seconds;
-	bool all;
 	bool list;
 };
 
@@ -62,7 +63,9 @@ enum fate { FATE_OPEN, FATE_PASSED, FATE_FAILED };
 
 /* Shared by the workers: each cell's place is its own. */
 struct board {
-	_Atomic unsigned next_cell;
+	_Atomic unsigned next_turn;
+	unsigned turns[CELLS_MAX]; /* the cells in the order of this run */
+	unsigned count;
 	_Atomic uint64_t done, missed, failures;
 	enum fate fate[CELLS_MAX];
 	uint32_t from[CELLS_MAX]; /* UINT32_MAX: done */
@@ -186,7 +189,7 @@ work_on(unsigned number)
 static void
 work(unsigned worker, pid_t parent)
 {
-	unsigned number;
+	unsigned turn;
 
 	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent)
 		_exit(2);
@@ -194,11 +197,33 @@ work(unsigned worker, pid_t parent)
 		_exit(2);
 	stage_init(worker);
 	cell_init();
-	while (cell_nth(number = atomic_fetch_add(&board->next_cell, 1)) !=
-	    NULL)
-		work_on(number);
+	while ((turn = atomic_fetch_add(&board->next_turn, 1)) < board->count)
+		work_on(board->turns[turn]);
 	stage_end();
 	_exit(0);
+}
+
+/*
+ * A sample that runs out of time shall not always end at the same cell: they
+ * come in an order that the seed decides.
+ */
+static void
+order_cells(void)
+{
+	uint64_t random = options.extent.seed;
+
+	while (cell_nth(board->count) != NULL) {
+		board->turns[board->count] = board->count;
+		board->count++;
+	}
+	for (unsigned i = 0; !options.extent.all && i < board->count; i++) {
+		unsigned other = i + (unsigned)(draw(&random) %
+		    (board->count - i));
+		unsigned drawn = board->turns[other];
+
+		board->turns[other] = board->turns[i];
+		board->turns[i] = drawn;
+	}
 }
 
 /* False: a worker could not do its work. */
@@ -227,30 +252,48 @@ run_workers(void)
 
 /* --------------------------------------------------------------- results -- */
 
+/* Neither this run nor one before has come to its end. */
+static bool
+is_open(unsigned number)
+{
+	return board->from[number] != UINT32_MAX &&
+	    board->fate[number] == FATE_OPEN;
+}
+
+static unsigned
+count_open(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; cell_nth(i) != NULL; i++)
+		n += is_asked_for(cell_nth(i)) && is_open(i);
+	return n;
+}
+
+/* A line for each cell that came to its end, and one for all others. */
 static void
 write_results(void)
 {
-	static const char *const words[] = { "skipped", "passed", "failed" };
 	FILE *file = fopen(options.results, "ae");
 	char name[96];
 
 	if (file == NULL)
 		die(options.results);
 	for (unsigned i = 0; cell_nth(i) != NULL; i++) {
-		if (!is_asked_for(cell_nth(i)))
+		bool failed = board->fate[i] == FATE_FAILED;
+
+		if (!is_asked_for(cell_nth(i)) || is_open(i))
 			continue;
 		cell_name(cell_nth(i), name);
 		for (char *p = name; *p != '\0'; p++)
 			if (*p == ' ')
 				*p = '.';
-		/* A cell that an earlier run has finished has passed. */
-		fprintf(file, "%s step.%s%s\n",
-		    words[board->from[i] == UINT32_MAX ? FATE_PASSED :
-							 board->fate[i]],
-		    name, board->from[i] != UINT32_MAX &&
-			board->fate[i] == FATE_OPEN ?
-		    " the time was over" : "");
+		fprintf(file, "%s step.%s\n", failed ? "failed" : "passed",
+		    name);
 	}
+	if (count_open() > 0)
+		fprintf(file, "skipped step: %u of %u cells: the time was "
+		    "over\n", count_open(), board->count);
 	if (fclose(file) != 0)
 		die(options.results);
 }
@@ -268,26 +311,14 @@ write_skipped(const char *reason)
 	(void)fclose(file);
 }
 
-static unsigned
-count_open(void)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; cell_nth(i) != NULL; i++)
-		n += is_asked_for(cell_nth(i)) &&
-		    board->from[i] != UINT32_MAX &&
-		    board->fate[i] == FATE_OPEN;
-	return n;
-}
-
 /* -------------------------------------------------------------- options --- */
 
 static uint64_t
 default_seed(void)
 {
-	const char *given = getenv("SHMC_STEP_SEED");
+	const char *given = getenv("SHMC_SEED");
 
-	return given != NULL ? strtoull(given, NULL, 0) :
+	return given != NULL ? strtoull(given, NULL, 10) :
 	    (uint64_t)time(NULL) / 86400;
 }
 
@@ -311,10 +342,10 @@ static const struct option long_options[] = {
 static bool
 take_option(int letter)
 {
-	unsigned long number = optarg != NULL ? strtoul(optarg, NULL, 0) : 0;
+	unsigned long number = optarg != NULL ? strtoul(optarg, NULL, 10) : 0;
 
 	switch (letter) {
-	case 'a': options.all = true; return true;
+	case 'a': options.extent.all = true; return true;
 	case 'n': options.extent.sample = (uint32_t)number; return true;
 	case 's': options.extent.seed = number; return true;
 	case 't': options.seconds = (unsigned)number; return true;
@@ -335,7 +366,7 @@ take_options(int argc, char **argv)
 	int letter;
 
 	options.jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
-	options.extent.sample = 60;
+	options.extent.sample = 20;
 	options.extent.at = -1;
 	options.extent.first_at = -1;
 	options.extent.seed = default_seed();
@@ -344,8 +375,6 @@ take_options(int argc, char **argv)
 			(void)fputs(usage, letter == 'h' ? stdout : stderr);
 			exit(letter == 'h' ? 0 : 2);
 		}
-	if (options.all)
-		options.extent.sample = 0;
 	if (options.seconds != 0)
 		options.extent.end_ns = now_ns() +
 		    (uint64_t)options.seconds * 1000000000u;
@@ -373,14 +402,14 @@ run(void)
 		write_skipped(refusal);
 		return 0;
 	}
-	say("step: %s", options.all ? "every instruction" : "a sample");
-	if (!options.all)
-		say("step: SHMC_STEP_SEED=%llu repeats it",
-		    (unsigned long long)options.extent.seed);
-	if (options.progress != NULL && options.all)
+	say(options.extent.all ? "step: every instruction" :
+	    "step: every change, and a sample: SHMC_SEED=%llu repeats it",
+	    (unsigned long long)options.extent.seed);
+	if (options.progress != NULL && options.extent.all)
 		progress_read();
+	order_cells();
 	well = run_workers();
-	if (options.progress != NULL && options.all)
+	if (options.progress != NULL && options.extent.all)
 		progress_write();
 	if (options.results != NULL)
 		write_results();

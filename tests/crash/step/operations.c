@@ -511,7 +511,7 @@ op_detach_thread(void)
 {
 	struct shmc_view view;
 
-	put_key(SMALL_BYTES, NEW, 0);
+	(void)!shmc_put(scene.cache, "elsewhere", 9, "x", 1, 0);
 	(void)!shmc_fetch(scene.cache, "none", 4, NULL, load_absent, NULL,
 	    &view);
 	step_begin();
@@ -613,7 +613,7 @@ const struct operation operations[] = {
 	{ "detach-key", op_detach_key, 0, 0, 0 },
 	{ "lease", op_lease, 0, 0, 0 },
 	{ "first-call", op_first_call, 0, 0, OPERATION_UNATTACHED },
-	{ "detach-thread", op_detach_thread, IS_NEW, SMALL_BYTES, 0 },
+	{ "detach-thread", op_detach_thread, 0, 0, 0 },
 	{ "attach-fd", op_attach_fd, 0, 0, OPERATION_UNATTACHED },
 	{ "open", op_open, 0, 0, OPERATION_UNATTACHED },
 	{ "create", op_create, 0, 0, OPERATION_UNATTACHED | OPERATION_FILE },
