@@ -9,7 +9,8 @@
  *    |   flight_repair()          ORPHAN                            | finish()
  *    |                              |  retire_record()              v
  *    +------------------------------+---------------------------- DONE
- *      try_claim(), once no wait cell names it; use + 1
+ *      try_claim(), once no wait cell names it; use + 1; of a scribbled word
+ *      too, that has no such state or a leader who is nobody
  *
  * Invariant: at most one participant holds the token of a flight in LEAD, and
  * only the holder of the token moves LEAD to RESULT, by one CAS: the commit
@@ -202,15 +203,38 @@ unline(const struct segment *seg, uint32_t number, uint64_t word)
 
 /* ---------------------------------------------------------- the records --- */
 
+/* Nobody owns the slot: what stands in its wait cell is a scribble. */
+static bool
+is_nobodys(const struct segment *seg, uint32_t slot)
+{
+	return slot >= seg->geo.participant_count ||
+	    load_acquire(&seg->participants[slot].life.futex) == 0; /* life.F1 */
+}
+
 /* A waiter still may read the record. */
 static bool
 is_awaited(const struct segment *seg, uint32_t number)
 {
 	for (uint32_t i = 0; i < seg->geo.participant_count; i++)
 		if (load_acquire(&seg->participants[i].wait) == /* W1 */
-		    (uint64_t)number + 1)
+		    (uint64_t)number + 1 && !is_nobodys(seg, i))
 			return true;
 	return false;
+}
+
+/*
+ * A scribble: no such state, or a leader that is nobody, who would have ended
+ * its flights before it left its slot (life.F1).
+ */
+static bool
+is_impossible(const struct segment *seg, uint64_t word)
+{
+	enum flight_state state = flight_state(word);
+
+	if (state == FLIGHT_CLAIMED || state == FLIGHT_LEAD ||
+	    state == FLIGHT_RESULT)
+		return is_nobodys(seg, flight_leader(word));
+	return state > FLIGHT_DONE;
 }
 
 /* CLAIMED by us, *word set; false: the record is in use. */
@@ -220,8 +244,9 @@ try_claim(struct member *me, uint32_t number, uint64_t *word)
 	struct flight *f = record(me->seg, number);
 	uint64_t seen = load_acquire(&f->word); /* W3 */
 	enum flight_state state = flight_state(seen);
+	bool impossible = is_impossible(me->seg, seen);
 
-	if (state == FLIGHT_DONE || state == FLIGHT_ORPHAN) {
+	if (state == FLIGHT_DONE || state == FLIGHT_ORPHAN || impossible) {
 		barrier_full(); /* W1 */
 		if (is_awaited(me->seg, number))
 			return false;
@@ -233,6 +258,8 @@ try_claim(struct member *me, uint32_t number, uint64_t *word)
 		return false;
 	if (state != FLIGHT_FREE)
 		unline(me->seg, number, seen);
+	if (impossible)
+		segment_doubt(me->seg);
 	me->last_flight = number;
 	TESTPOINT("flight_claimed");
 	return true;
@@ -916,6 +943,7 @@ flight_waiters(const struct segment *seg, uint32_t number)
 		struct participant *p = &seg->participants[i];
 
 		n += load_acquire(&p->wait) == (uint64_t)number + 1 && /* W1 */
+		    !is_nobodys(seg, i) &&
 		    !life_word_dead(load_acquire(&p->life.futex));
 	}
 	return n;

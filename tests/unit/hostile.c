@@ -4,6 +4,7 @@
  * it comes back.  tests/fuzz looks for what crashes, hangs or leaves the segment.
  */
 #include "evict.h"
+#include "flight.h"
 #include "inside.h"
 
 struct scene {
@@ -99,5 +100,73 @@ TEST(evict__block_of_entries_in_no_state__its_entries_go_with_it)
 	check_get(s.cache, "k", "v");
 	CHECK_EQ(blocks_to_be_had(&s), s.seg->geo.block_count);
 	check_miss(s.cache, "k");
+	scene_end(&s);
+}
+
+/* --------------------------------------------------------------- flights -- */
+
+#define HOUR_NS (3600ull * 1000000000)
+
+/* As many as can be led at once. */
+static unsigned
+flights_to_be_had(struct scene *s)
+{
+	struct flight_hold hold;
+	unsigned n = 0;
+
+	while (n <= s->seg->geo.flight_count && flight_enter(s->me,
+		n * 0x9e3779b97f4a7c15ull, HOUR_NS, true, &hold) ==
+	    FLIGHT_LEADS)
+		n++;
+	return n;
+}
+
+static void
+scribble_flights(struct scene *s, unsigned state, unsigned leader)
+{
+	for (uint32_t i = 0; i < s->seg->geo.flight_count; i++)
+		s->seg->flights[i].word = state |
+		    (uint64_t)(leader + i % 2) << FLIGHT_SLOT_SHIFT;
+}
+
+TEST(flight__records_in_no_state__are_used_again)
+{
+	struct scene s = scene_new();
+
+	scribble_flights(&s, 6, 0);
+	CHECK_EQ(flights_to_be_had(&s), s.seg->geo.flight_count);
+	scribble_flights(&s, 7, 99);
+	CHECK_EQ(flights_to_be_had(&s), s.seg->geo.flight_count);
+	CHECK_EQ(cache_stats(s.cache).doubtful, 2 * s.seg->geo.flight_count);
+	scene_end(&s);
+}
+
+TEST(flight__records_whose_leader_is_nobody__are_used_again)
+{
+	static const enum flight_state states[] = { FLIGHT_CLAIMED, FLIGHT_LEAD,
+		FLIGHT_RESULT };
+	struct scene s = scene_new();
+
+	for (unsigned i = 0; i < ARRAY_LENGTH(states); i++) {
+		scribble_flights(&s, states[i], 4);
+		CHECK_EQ(flights_to_be_had(&s), s.seg->geo.flight_count);
+		scribble_flights(&s, states[i], 4000);
+		CHECK_EQ(flights_to_be_had(&s), s.seg->geo.flight_count);
+	}
+	scene_end(&s);
+}
+
+/* Who waits must hold its slot. */
+TEST(flight__wait_cells_of_nobody__hold_no_record)
+{
+	struct scene s = scene_new();
+
+	scribble_flights(&s, FLIGHT_DONE, 0);
+	for (unsigned i = 1; i < 8; i++)
+		s.seg->participants[i].wait = i;
+	CHECK_EQ(flight_waiters(s.seg, 3), 0);
+	CHECK_EQ(flights_to_be_had(&s), s.seg->geo.flight_count);
+	for (unsigned i = 1; i < 8; i++)
+		s.seg->participants[i].wait = 0;
 	scene_end(&s);
 }
