@@ -311,14 +311,15 @@ is_side(uint64_t word)
 	    state == BLOCK_SEALED || state == BLOCK_EVICTING);
 }
 
-static bool
-side_share_used(const struct segment *seg)
+/* How many SIDE blocks more there may be; negative: too many there are. */
+static int
+side_left(const struct segment *seg)
 {
 	uint32_t count = seg->geo.block_count, used = 0;
 
 	for (uint32_t i = 0; i < count; i++)
 		used += is_side(load_relaxed(&seg->blocks[i].word)); /* a count */
-	return used >= max_u64(2, count / SIDE_PART);
+	return (int)max_u64(2, count / SIDE_PART) - (int)used;
 }
 
 /* The oldest SIDE block, for another one. */
@@ -345,14 +346,13 @@ reopen_side(struct member *me, uint32_t *block)
 	return false;
 }
 
-bool
-evict_open_block(struct member *me, enum block_class class, uint32_t *block)
+/* Any block, if need be at any price: see below. */
+static bool
+open_any(struct member *me, enum block_class class, uint32_t *block)
 {
-	if (class == BLOCK_SIDE && side_share_used(me->seg))
-		return reopen_side(me, block);
 	/*
-	 * Then at any price: budget for every block, readers revoked, and once
-	 * more without what the dead hold.
+	 * Then budget for every block, readers revoked, and once more without
+	 * what the dead hold.
 	 */
 	if (!open_from_hand(me, class, false, PATIENCE, block) &&
 	    !open_from_hand(me, class, true, me->seg->geo.block_count, block) &&
@@ -364,6 +364,39 @@ evict_open_block(struct member *me, enum block_class class, uint32_t *block)
 	return true;
 }
 
+/* Another one if their share allows it, else the oldest of them. */
+static bool
+open_side(struct member *me, uint32_t *block)
+{
+	if (side_left(me->seg) > 0 ? !open_any(me, BLOCK_SIDE, block) :
+				     !reopen_side(me, block))
+		return false;
+	/* Others may have had the same thought. */
+	if (side_left(me->seg) >= 0)
+		return true;
+	(void)block_free(me->seg, *block,
+	    load_relaxed(&me->seg->blocks[*block].word)); /* ours alone */
+	return false;
+}
+
+bool
+evict_open_block(struct member *me, enum block_class class, uint32_t *block)
+{
+	return class == BLOCK_SIDE ? open_side(me, block) :
+				     open_any(me, class, block);
+}
+
+/* Every SIDE block is somebody's open one: ours is full, and goes round. */
+static bool
+reopen_own(struct member *me, struct tail *tail, uint32_t *block)
+{
+	if (tail->block == NO_BLOCK)
+		return false;
+	block_close(me->seg, tail->block);
+	tail->block = NO_BLOCK;
+	return open_side(me, block);
+}
+
 bool
 evict_room(struct member *me, struct tail *tail, enum block_class class,
     uint64_t bytes, uint64_t *place)
@@ -373,7 +406,8 @@ evict_room(struct member *me, struct tail *tail, enum block_class class,
 
 	if (block_room(seg, tail, bytes, place))
 		return true;
-	if (!evict_open_block(me, class, &block))
+	if (!evict_open_block(me, class, &block) &&
+	    (class != BLOCK_SIDE || !reopen_own(me, tail, &block)))
 		return false;
 	block_close(seg, tail->block);
 	tail->block = block;

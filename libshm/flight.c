@@ -886,6 +886,27 @@ flight_cancel(struct member *me, const struct flight_hold *hold)
 	return true;
 }
 
+bool
+flight_end_alone(struct member *me, const struct flight_hold *hold)
+{
+	struct flight *f = record(me->seg, hold->number);
+	uint64_t word = load_acquire(&f->word), done;
+
+	/* Again while flags are set. */
+	while (flight_token(word) == hold->token &&
+	    flight_state(word) == FLIGHT_LEAD &&
+	    (word & FLIGHT_WAITERS) == 0) {
+		done = with_state(word, FLIGHT_DONE);
+		if (cas_word(&f->word, word, done)) {
+			TESTPOINT("flight_ended_alone");
+			end(me, hold->number, done);
+			return true;
+		}
+		word = load_acquire(&f->word);
+	}
+	return false;
+}
+
 /* LEAD of whoever `word` names to ORPHAN, or with no waiters to DONE. */
 static bool
 orphan(struct member *me, uint32_t number, uint64_t word)

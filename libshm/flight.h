@@ -87,11 +87,14 @@ uint64_t flight_result(const struct member *me,
  * from here on it cannot be refused.  Then link it in the index with the
  * guard of flight_guard(), then flight_finish().
  * flight_cancel() ends without a result but "look again".
+ * flight_end_alone() ends without a result if nobody ever joined; false also if
+ * somebody did.
  * flight_abandon() lets a waiter lead, or frees the flight.
  */
 bool flight_commit(struct member *me, const struct flight_hold *hold,
     uint64_t entry);
 bool flight_cancel(struct member *me, const struct flight_hold *hold);
+bool flight_end_alone(struct member *me, const struct flight_hold *hold);
 bool flight_abandon(struct member *me, const struct flight_hold *hold);
 
 /*

@@ -75,6 +75,10 @@ lead_over(struct lead *lead, enum shmc_status status)
 	value_drop(lead->me, &lead->draft);
 	lead->me->leads--;
 	lead->status = status;
+	if (status == SHMC_ABSENT && lead->view != NULL) {
+		lead->view->role = lead->role;
+		lead->view->waited_ns = lead->waited_ns;
+	}
 	fall_back(lead, status);
 	shmc_view_release(&lead->old);
 	lead->cache = NULL;
@@ -166,6 +170,9 @@ publish(struct lead *lead, const struct ending *e, uint32_t *flags)
 			*flags = SHMC_SUPERSEDED;
 			count(me->slot, COUNT_SUPERSEDED);
 		}
+	} else if (e->kind == KIND_ABSENT && lead->old.data != NULL) {
+		/* There is no such thing, not even an old one. */
+		store_forget(me, &lead->key, lead->seen);
 	}
 	flight_finish(me, lead->hold.number);
 	return true;
@@ -213,7 +220,10 @@ complete_terms(struct lead *lead, uint64_t ttl_ms, enum entry_kind kind,
 	terms->unlinked = lead->kind != LEAD_FLIGHT;
 	terms->expiry_ms = cache_expiry(lead->me->seg,
 	    store_jitter(ttl_ms, lead->jitter_percent));
-	if (lead->wants_cost && kind == KIND_VALUE)
+	if (kind != KIND_VALUE) {
+		terms->grace_ms = 0; /* an answer for its ttl, no older value */
+		terms->keep_ms = 0;
+	} else if (lead->wants_cost)
 		terms->cost_us = (uint32_t)min_u64(UINT32_MAX,
 		    1 + (clock_ns() - lead->started_ns) / 1000);
 }
@@ -364,44 +374,69 @@ shmc_lead_refresh(struct shmc_lead *handle, uint64_t ttl_ms,
 
 /* ------------------------------------------------------- what is no value -- */
 
-/*
- * An entry that is no value: remembered in its share of memory for ttl_ms; if
- * that is used up, or ttl_ms is 0, only shared.
- */
+/* What a lead may end with that is no value. */
+struct aside {
+	enum entry_kind kind;
+	const void *bytes;
+	size_t size;
+	uint64_t ttl_ms; /* remembered for so long; 0: not */
+};
+
 static enum shmc_status
-write_aside(struct lead *lead, enum entry_kind kind, const void *bytes,
-    size_t size, uint64_t ttl_ms, struct ending *e)
+write_aside(struct lead *lead, const struct aside *a, bool stored,
+    struct ending *e)
 {
 	struct entry_terms terms;
-	enum shmc_status status = SHMC_NO_MEMORY;
 
-	complete_terms(lead, ttl_ms, kind, &terms);
-	e->kind = kind;
-	e->stored = ttl_ms > 0;
-	if (e->stored)
-		status = value_write(lead->me, &lead->draft, &lead->key, bytes,
-		    size, &terms, &e->entry);
-	if (status == SHMC_OK)
-		return status;
-	/* Else our reaper would store it. */
-	e->stored = false;
-	terms.unlinked = true;
-	return value_write(lead->me, &lead->draft, &lead->key, bytes, size,
-	    &terms, &e->entry);
+	complete_terms(lead, a->ttl_ms, a->kind, &terms);
+	terms.unlinked |= !stored; /* else our reaper would store it */
+	e->kind = a->kind;
+	e->stored = stored;
+	return value_write(lead->me, &lead->draft, &lead->key, a->bytes,
+	    a->size, &terms, &e->entry);
+}
+
+/* SHMC_NO_MEMORY also if it is not to be remembered, or its share is used up. */
+static enum shmc_status
+write_remembered(struct lead *lead, const struct aside *a, struct ending *e)
+{
+	if (a->ttl_ms == 0 || lead->kind != LEAD_FLIGHT)
+		return SHMC_NO_MEMORY;
+	return write_aside(lead, a, true, e);
+}
+
+/*
+ * An absence that nobody else is to be told of needs no entry.  False: somebody
+ * is, or an older value is to go.
+ */
+static bool
+end_alone(struct lead *lead)
+{
+	if (lead->kind == LEAD_FLIGHT && (lead->old.data != NULL ||
+	    !flight_end_alone(lead->me, &lead->hold)))
+		return false;
+	give_permit_back(lead);
+	count(lead->me->slot, COUNT_ERRORS);
+	(void)lead_over(lead, SHMC_ABSENT);
+	return true;
 }
 
 static enum shmc_status
-end_aside(struct lead *lead, enum entry_kind kind, const void *bytes,
-    size_t size, uint64_t ttl_ms, enum shmc_status meaning)
+end_aside(struct lead *lead, struct aside *a, enum shmc_status meaning)
 {
 	struct ending e = { .view = NULL };
 	enum shmc_status status;
 
 	value_drop(lead->me, &lead->draft);
 	/* An older value is better than a fresh error: keep it (R15). */
-	if (kind == KIND_ERROR && lead->old.data != NULL)
-		ttl_ms = 0;
-	status = write_aside(lead, kind, bytes, size, ttl_ms, &e);
+	if (a->kind == KIND_ERROR && lead->old.data != NULL)
+		a->ttl_ms = 0;
+	status = write_remembered(lead, a, &e);
+	if (status != SHMC_OK) {
+		if (a->kind == KIND_ABSENT && end_alone(lead))
+			return SHMC_OK;
+		status = write_aside(lead, a, false, &e);
+	}
 	if (status != SHMC_OK)
 		return no_value(lead, status);
 	status = end_with(lead, &e);
@@ -420,6 +455,7 @@ shmc_lead_error(struct shmc_lead *handle, int32_t code, const char *message,
 	struct lead *lead = live_lead(handle);
 	char bytes[sizeof(struct failure) + MESSAGE_MAX];
 	struct failure failure = { code };
+	struct aside a = { KIND_ERROR, bytes, sizeof failure, ttl_ms };
 	size_t n = message == NULL ? 0 : strnlen(message, MESSAGE_MAX);
 
 	if (lead == NULL)
@@ -427,28 +463,31 @@ shmc_lead_error(struct shmc_lead *handle, int32_t code, const char *message,
 	memcpy(bytes, &failure, sizeof failure);
 	if (n > 0)
 		memcpy(bytes + sizeof failure, message, n);
-	return end_aside(lead, KIND_ERROR, bytes, sizeof failure + n, ttl_ms,
-	    SHMC_ERROR);
+	a.size += n;
+	return end_aside(lead, &a, SHMC_ERROR);
 }
 
 enum shmc_status
 shmc_lead_absent(struct shmc_lead *handle, uint64_t ttl_ms)
 {
 	struct lead *lead = live_lead(handle);
+	struct aside a = { KIND_ABSENT, "", 0, ttl_ms };
 
 	if (lead == NULL)
 		return SHMC_FENCED;
-	return end_aside(lead, KIND_ABSENT, "", 0, ttl_ms, SHMC_ABSENT);
+	return end_aside(lead, &a, SHMC_ABSENT);
 }
 
 static enum shmc_status
 pass_flight(struct lead *lead, uint32_t fan_out, uint64_t ttl_ms)
 {
+	struct aside a = { KIND_PASS, &fan_out, sizeof fan_out, ttl_ms };
 	struct ending e = { .view = NULL };
+	enum shmc_status status = write_remembered(lead, &a, &e);
 	uint32_t flags;
-	enum shmc_status status = write_aside(lead, KIND_PASS, &fan_out,
-	    sizeof fan_out, ttl_ms, &e);
 
+	if (status != SHMC_OK)
+		status = write_aside(lead, &a, false, &e);
 	if (status != SHMC_OK)
 		return status;
 	if (!publish(lead, &e, &flags)) {

@@ -127,6 +127,16 @@ store_link_result(struct member *me, const struct key *key, uint64_t entry,
 	return set;
 }
 
+void
+store_forget(struct member *me, const struct key *key, uint64_t entry)
+{
+	grace_enter(me);
+	if (index_evict(me->seg, entry, (uint32_t)(key->hash >> 32)))
+		evict_pieces(me, entry);
+	grace_exit(me);
+	TESTPOINT("store_forgotten");
+}
+
 /* One write: what its steps share. */
 struct write {
 	struct shmc *cache;

@@ -19,6 +19,9 @@ enum line_set store_link(struct member *me, const struct key *key,
 bool store_link_result(struct member *me, const struct key *key,
     uint64_t entry, uint64_t seen, const struct flight_hold *hold);
 
+/* Takes away the index word that names this very entry, if there is one. */
+void store_forget(struct member *me, const struct key *key, uint64_t entry);
+
 /*
  * Resolves the caller's terms (NULL: none) for an entry whose making began when
  * the clock of tags stood at tag_clock.  SHMC_OK or SHMC_INVALID.

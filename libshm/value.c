@@ -183,29 +183,39 @@ value_drop(struct member *me, struct draft *draft)
 /* --------------------------------------------------------------- entries -- */
 
 /*
- * Values in one log, what is none in another, which has a share of its own;
- * but not what is not to be linked: there may be no room in that share.
+ * Where it goes, with room for it; NULL: nowhere.  Values go into one log, what
+ * is none into another, which has a share of its own: so does what is not to be
+ * linked, whatever it is, but that must be somewhere.
  */
 static struct tail *
-tail_for(struct member *me, const struct entry_plan *plan)
+tail_for(struct member *me, const struct entry_plan *plan, uint64_t *place)
 {
-	return plan->terms->kind == KIND_VALUE || plan->terms->unlinked ?
-	    &me->log : &me->side;
+	uint64_t bytes = entry_bytes(plan);
+	bool aside = plan->terms->kind != KIND_VALUE || plan->terms->unlinked;
+
+	if (aside && evict_room(me, &me->side, BLOCK_SIDE, bytes, place))
+		return &me->side;
+	if (aside && !plan->terms->unlinked)
+		return NULL;
+	return evict_room(me, &me->log, BLOCK_LOG, bytes, place) ? &me->log :
+								   NULL;
 }
 
-/* Reserves, writes header and key; *to is where a small value goes. */
+/*
+ * Reserves, writes header and key; *to is where a small value goes, *tail what
+ * is to be extended by it.
+ */
 static enum shmc_status
-write_entry(struct member *me, const struct entry_plan *plan, char **to,
-    uint64_t *entry)
+write_entry(struct member *me, const struct entry_plan *plan,
+    struct tail **tail, char **to, uint64_t *entry)
 {
-	struct tail *tail = tail_for(me, plan);
 	uint64_t place;
 
-	if (!evict_room(me, tail, tail == &me->side ? BLOCK_SIDE : BLOCK_LOG,
-		entry_bytes(plan), &place))
+	*tail = tail_for(me, plan, &place);
+	if (*tail == NULL)
 		return SHMC_NO_MEMORY;
 	*to = entry_write(me->seg, place, plan);
-	*entry = entry_word(place, tail->generation);
+	*entry = entry_word(place, (*tail)->generation);
 	TESTPOINT("value_header");
 	return SHMC_OK;
 }
@@ -223,13 +233,14 @@ complete_large(struct member *me, struct draft *draft, const struct key *key,
 		.first_piece = draft->first - 1,
 		.piece_count = draft->count,
 	};
+	struct tail *tail;
 	char *none;
-	enum shmc_status status = write_entry(me, &plan, &none, entry);
+	enum shmc_status status = write_entry(me, &plan, &tail, &none, entry);
 
 	if (status != SHMC_OK)
 		return status;
 	name_pieces(me, draft, *entry, key);
-	block_extend(me->seg, tail_for(me, &plan), entry_bytes(&plan));
+	block_extend(me->seg, tail, entry_bytes(&plan));
 	return SHMC_OK;
 }
 
@@ -258,8 +269,9 @@ write_small(struct member *me, struct draft *draft, const struct key *key,
 	struct entry_plan plan = {
 		.key = key, .value_bytes = bytes, .terms = terms,
 	};
+	struct tail *tail;
 	char *to;
-	enum shmc_status status = write_entry(me, &plan, &to, entry);
+	enum shmc_status status = write_entry(me, &plan, &tail, &to, entry);
 
 	if (status != SHMC_OK)
 		return status;
@@ -267,7 +279,7 @@ write_small(struct member *me, struct draft *draft, const struct key *key,
 		gather(me->seg, draft, to);
 	else
 		memcpy(to, data, bytes);
-	block_extend(me->seg, tail_for(me, &plan), entry_bytes(&plan));
+	block_extend(me->seg, tail, entry_bytes(&plan));
 	return SHMC_OK;
 }
 

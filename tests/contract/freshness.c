@@ -17,6 +17,7 @@ enum ending {
 	END_NEW,
 	END_ERROR,
 	END_ABSENT,
+	END_ABSENT_ONCE,
 	END_ABANDON,
 	END_RETURN,
 	END_REFRESH,
@@ -88,6 +89,8 @@ end_lead(struct shmc_lead *lead, enum ending ending)
 		return shmc_lead_error(lead, 503, "no", 100000);
 	case END_ABSENT:
 		return shmc_lead_absent(lead, 100000);
+	case END_ABSENT_ONCE:
+		return shmc_lead_absent(lead, 0);
 	case END_REFRESH:
 		return shmc_lead_refresh(lead, TTL_MS, NULL);
 	case END_TOO_LARGE:
@@ -343,6 +346,32 @@ TEST(contract__r15__absence_replaces_the_kept_value)
 	fetch_and_end(s, END_ABSENT);
 	CHECK_EQ(atomic_load(&s->status[SHMC_ABSENT]), 1);
 	CHECK_EQ(shmc_get(s->cache, "k", 1, NULL, 0, &n), SHMC_ABSENT);
+}
+
+/* Also if it is not remembered, and whether or not somebody waits. */
+TEST(contract__r15__absence_without_ttl_ends_the_old_value)
+{
+	for (unsigned waiters = 0; waiters < 2; waiters++) {
+		struct scene *s = scene_new();
+		pid_t leader, waiter = 0;
+		size_t n;
+
+		make_kept(s);
+		s->ending = END_ABSENT_ONCE;
+		leader = refresher(s);
+		if (waiters > 0)
+			waiter = run_in_child(fetch, s);
+		while (cache_stats(s->cache).waits < waiters)
+			sleep_ms(1);
+		atomic_store(&s->release, true);
+		CHECK_EQ(wait_child(leader), 0);
+		if (waiters > 0)
+			CHECK_EQ(wait_child(waiter), 0);
+		CHECK_EQ(atomic_load(&s->status[SHMC_ABSENT]), waiters + 1);
+		s->cache->seg.created_ms += GRACE_MS; /* within grace again */
+		CHECK_EQ(shmc_get(s->cache, "k", 1, NULL, 0, &n), SHMC_MISS);
+		cache_audit(s->cache);
+	}
 }
 
 TEST(contract__r15__after_keep_it_is_a_miss_though_the_refresh_fails)
