@@ -4,12 +4,20 @@
  *
  * Reads are sections of grace.h: nothing shared is written on a hit but the
  * reader's own slot and, at most three times, the entry's freq.
+ *
+ * Who finds an entry that is over unlinks it before he answers.  An entry ends
+ * by the clock or by its tag, which no CAS of its word can see: as long as it is
+ * linked, somebody who read it in time can still replace it as if it were good,
+ * after others were told that nothing is there.  Kept entries stay: their end is as
+ * late as whoever replaces them.
  */
 #include "read.h"
 
 #include "counters.h"
+#include "evict.h"
 #include "grace.h"
 #include "hit.h"
+#include "testpoint.h"
 #include "view.h"
 
 #include <string.h>
@@ -34,12 +42,25 @@ describe(struct member *me, const struct entry_view *bounds,
 		found->cost_us = load_relaxed(&bounds->extra->cost_us);
 }
 
+/* In a section.  False: it is another's by now, or its freq has changed. */
+static bool
+unlink_over(struct member *me, _Atomic uint64_t *at, uint64_t word)
+{
+	if (!cas_word(at, word, WORD_EMPTY))
+		return false;
+	TESTPOINT("read_unlinked");
+	evict_pieces(me, word);
+	return true;
+}
+
 enum shmc_status
 read_find(struct shmc *cache, struct member *me, const struct key *key,
     struct shmc_view *view, struct found *found)
 {
-	/* Again only after a revocation, each of which frees memory. */
-	for (unsigned n = 1;; n++) {
+	unsigned n = 1;
+
+	/* Again after a revocation, each of which frees memory; or a change. */
+	for (;;) {
 		struct entry_view bounds;
 		_Atomic uint64_t *at;
 		uint64_t word;
@@ -60,15 +81,22 @@ read_find(struct shmc *cache, struct member *me, const struct key *key,
 			if (opened)
 				shmc_view_release(view);
 			found->age = AGE_OVER;
-			if (!grace_retry(me, n))
+			if (!grace_retry(me, n++))
 				return SHMC_BUSY;
 			continue;
 		}
-		if (word != WORD_EMPTY)
-			index_touch(at, word);
-		grace_exit(me);
-		if (found->age == AGE_OVER)
+		if (found->age == AGE_OVER) {
+			bool gone = word == WORD_EMPTY ||
+			    unlink_over(me, at, word);
+
+			grace_exit(me);
+			if (!gone)
+				continue;
+			found->word = WORD_EMPTY;
 			return SHMC_MISS;
+		}
+		index_touch(at, word);
+		grace_exit(me);
 		return opened ? SHMC_OK : SHMC_BUSY;
 	}
 }
