@@ -801,6 +801,165 @@ TEST(contract__touch__of_a_large_value_leaves_its_bytes)
 	cache_audit(cache);
 }
 
+/* ------------------------------------------------------ ended meanwhile --- */
+
+/* What is under way on a key when it ends, and what it answers. */
+struct under_way {
+	struct shmc *cache;
+	uint64_t version;
+	bool by_tag;
+	enum shmc_status status;
+	int64_t sum;
+	unsigned calls;
+};
+
+static void
+swap_it(void *arg)
+{
+	struct under_way *u = arg;
+
+	u->status = shmc_store(u->cache, KEY, "swapped", 7, NULL,
+	    SHMC_IF_VERSION, u->version);
+}
+
+static void
+replace_it(void *arg)
+{
+	struct under_way *u = arg;
+
+	u->status = shmc_store(u->cache, KEY, "replaced", 8, NULL,
+	    SHMC_IF_PRESENT, 0);
+}
+
+static void
+touch_it(void *arg)
+{
+	struct under_way *u = arg;
+
+	u->status = shmc_touch(u->cache, KEY, 1000000);
+}
+
+static void
+incr_it(void *arg)
+{
+	struct under_way *u = arg;
+
+	u->status = shmc_incr(u->cache, KEY, 1, 1000, 0, &u->sum);
+}
+
+static int
+note_old(const struct shmc_view *old, const void **value, size_t *bytes,
+    void *arg)
+{
+	struct under_way *u = arg;
+
+	u->calls++;
+	u->sum = old != NULL;
+	*value = "updated";
+	*bytes = 7;
+	return 1;
+}
+
+static void
+update_it(void *arg)
+{
+	struct under_way *u = arg;
+
+	u->status = shmc_update(u->cache, KEY, note_old, u, NULL);
+}
+
+/* As if its ttl had passed this moment. */
+static void
+expire(struct shmc *cache)
+{
+	struct shmc_view view;
+	struct entry *e;
+
+	REQUIRE_EQ(shmc_view(cache, KEY, &view), SHMC_OK);
+	e = (struct entry *)(void *)(cache->seg.data +
+	    (view.opaque[3] & WORD_PLACE_MASK) * ENTRY_ALIGN);
+	shmc_view_release(&view);
+	atomic_store(&e->first, atomic_load(&e->first) & ~(0xffull << 56));
+	atomic_store(&e->second, (atomic_load(&e->second) &
+	    ~(uint64_t)UINT32_MAX) | 1);
+}
+
+/* Stops it when it has read and written, and has not linked; then it ends. */
+static struct under_way *
+end_under(child_function *fn, bool by_tag)
+{
+	struct under_way *u = shared_alloc(sizeof *u);
+	const char *tag = "a tag";
+	struct shmc_terms terms = terms_of(1000000);
+	int64_t seven = 7;
+	pid_t child;
+
+	u->cache = cache_new(1u << 20, 4);
+	terms.tags = &tag;
+	terms.tag_count = by_tag;
+	CHECK_EQ(shmc_store(u->cache, KEY, &seven, sizeof seven, &terms,
+	    SHMC_ALWAYS, 0), SHMC_OK);
+	u->version = version_of(u->cache, KEY);
+	child = run_stopped_at("block_extended", 1, fn, u);
+	REQUIRE(child != 0);
+	if (by_tag)
+		CHECK_EQ(shmc_invalidate_tag(u->cache, tag), SHMC_OK);
+	else
+		expire(u->cache);
+	await_miss(u->cache);
+	continue_child(child);
+	CHECK_EQ(wait_child(child), 0);
+	cache_audit(u->cache);
+	return u;
+}
+
+/* Somebody was told that nothing is there: from then on nothing is. */
+TEST(contract__swap__of_what_others_know_has_ended_is_refused)
+{
+	for (unsigned by_tag = 0; by_tag < 2; by_tag++) {
+		struct under_way *u = end_under(swap_it, by_tag);
+
+		CHECK_EQ(u->status, SHMC_OTHER);
+		check_miss(u->cache, "k");
+		u = end_under(replace_it, by_tag);
+		CHECK_EQ(u->status, SHMC_OTHER);
+		check_miss(u->cache, "k");
+		u = end_under(touch_it, by_tag);
+		CHECK_EQ(u->status, SHMC_MISS);
+		check_miss(u->cache, "k");
+	}
+}
+
+TEST(contract__incr_and_update__begin_anew_when_others_know_that_it_has_ended)
+{
+	for (unsigned by_tag = 0; by_tag < 2; by_tag++) {
+		struct under_way *u = end_under(incr_it, by_tag);
+
+		CHECK_EQ(u->status, SHMC_OK);
+		CHECK_EQ(u->sum, 1000);
+		u = end_under(update_it, by_tag);
+		CHECK_EQ(u->status, SHMC_OK);
+		CHECK_EQ(u->calls, 2);
+		CHECK_EQ(u->sum, 0);
+		check_get(u->cache, "k", "updated");
+	}
+}
+
+/* Its memory, too, is given back by whoever finds it. */
+TEST(contract__r25__ended_large_value_is_given_up_by_who_finds_it)
+{
+	struct shmc *cache = cache_new(1u << 20, 4);
+	static char value[200000];
+	struct shmc_stats before;
+
+	CHECK_EQ(shmc_put(cache, KEY, value, sizeof value, 1), SHMC_OK);
+	before = cache_stats(cache);
+	await_miss(cache);
+	CHECK_GE(cache_stats(cache).evicted_blocks - before.evicted_blocks,
+	    sizeof value >> cache->seg.geo.block_shift);
+	cache_audit(cache);
+}
+
 /* ---------------------------------------------------------------- delete -- */
 
 TEST(contract__delete__of_what_is_a_miss_is_one)
