@@ -416,11 +416,13 @@ check_tag_and_flush(struct cell *cell)
 static void
 check_lease(struct cell *cell)
 {
+	struct shmc_wait wait = SHMC_WAIT_INIT;
 	struct shmc_lease lease, other;
 
-	REQUIRE_EQ(shmc_lease_acquire(cell->cache, LOCK, strlen(LOCK), NULL,
+	wait.lease_ms = 60000; /* the segment's may be over at once */
+	REQUIRE_EQ(shmc_lease_acquire(cell->cache, LOCK, strlen(LOCK), &wait,
 	    &lease), SHMC_OK);
-	CHECK_EQ(shmc_lease_acquire(cell->cache, LOCK, strlen(LOCK), NULL,
+	CHECK_EQ(shmc_lease_acquire(cell->cache, LOCK, strlen(LOCK), &wait,
 	    &other), SHMC_DEADLOCK);
 	CHECK_EQ(shmc_lease_release(&lease), SHMC_OK);
 }
