@@ -42,7 +42,7 @@ struct player {
 };
 
 static unsigned
-draw(struct player *p, unsigned below)
+draw_below(struct player *p, unsigned below)
 {
 	p->random ^= p->random << 13;
 	p->random ^= p->random >> 7;
@@ -54,7 +54,7 @@ draw(struct player *p, unsigned below)
 static size_t
 fill(struct player *p, unsigned key)
 {
-	size_t bytes = key % 7 == 0 ? LARGE_BYTES : 8 + draw(p, SMALL_MAX);
+	size_t bytes = key % 7 == 0 ? LARGE_BYTES : 8 + draw_below(p, SMALL_MAX);
 
 	value_fill(p->buffer, bytes, key,
 	    atomic_fetch_add(&p->race->version, 1));
@@ -138,9 +138,9 @@ load(struct shmc_lead *lead, void *arg)
 	size_t bytes = fill(p, l->key), half = bytes / 2;
 	enum shmc_status status;
 
-	if (draw(p, 10) == 0)
+	if (draw_below(p, 10) == 0)
 		return; /* given up */
-	if (draw(p, 2) == 0) {
+	if (draw_below(p, 2) == 0) {
 		status = shmc_lead_value(lead, p->buffer, bytes, 0, NULL);
 	} else {
 		status = shmc_lead_append(lead, p->buffer, half);
@@ -185,7 +185,7 @@ play(unsigned index, void *arg)
 	p->race = arg;
 	p->random = 88172645463325252ull + index * 0x9e3779b97f4a7c15ull;
 	for (unsigned i = 0; i < p->race->rounds; i++)
-		moves[draw(p, ARRAY_LENGTH(moves))](p, draw(p, KEYS));
+		moves[draw_below(p, ARRAY_LENGTH(moves))](p, draw_below(p, KEYS));
 	end_seen(p->race);
 	free(p);
 }
