@@ -18,14 +18,18 @@
  * and at the end of every run: no deadlock, every lock of a dead worker is
  * free, no block is OPEN or EVICTING.
  *
- * Mutants (each must fail)
- *   BUG_EVICT_OPEN       the evictor takes OPEN blocks too
- *   BUG_SEAL_THEN_LINK   the owner seals before it links its last entry
- *   BUG_REAPER_SEALS_FIRST  the reaper seals, then links for a dead leader
- *   BUG_REAP_UNLOCKED    reapers take no lock, so that a late one meets the slot's new user
- *   BUG_EVICT_ONE_TRY    the evictor ignores a failed CAS of an index word
- *   BUG_RETIRE_FIRST     the evictor retires before it unlinks
- *   BUG_EVICTING_SPARED  the reaper forgets EVICTING blocks
+ * Scenes (tests/model/run searches each to its end; deep ones with --deep)
+ *   scene one-kill   -DKILLS=1
+ *   deep two-kills   -DKILLS=2
+ *
+ * Mutants: each must fail in the scene it names; pan's complaint has the word
+ *   BUG_EVICT_OPEN         one-kill  ok     the evictor takes OPEN blocks too
+ *   BUG_SEAL_THEN_LINK     one-kill  index  the owner seals before it links its last entry
+ *   BUG_REAPER_SEALS_FIRST one-kill  index  the reaper seals, then links for a dead leader
+ *   BUG_REAP_UNLOCKED      one-kill  ==w    reapers take no lock, so that a late one meets the slot's new user
+ *   BUG_EVICT_ONE_TRY      one-kill  index  the evictor ignores a failed CAS of an index word
+ *   BUG_RETIRE_FIRST       one-kill  index  the evictor retires before it unlinks
+ *   BUG_EVICTING_SPARED    one-kill  !=3    the reaper forgets EVICTING blocks
  */
 #ifndef BLOCKS
 #define BLOCKS 2

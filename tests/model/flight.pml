@@ -8,10 +8,11 @@
  *
  * CALLERS callers ask for one key, once each; RECORDS flight records; a flight
  * line of two words.  CHANGE: 0 nobody changes the key, 1 an invalidate, 2 a
- * put.  KILLS kills before any shared write, LEASES leases that run out under a
- * living leader, ABANDONS leads given up.  A stop is an interleaving.  A reaper
- * works under the life lock and may die too; it may come at once, or only when
- * all callers are gone, so that no sleeper can count on it.
+ * put.  KILLS kills before any shared write or in a sleep, LEASES leases that
+ * run out under a living leader, ABANDONS leads given up, EVICTIONS entries
+ * evicted.  A stop is an interleaving.  A reaper works under the life lock and
+ * may die too; it may come at once, or only when all callers are gone, so that
+ * no sleeper can count on it.  MORTALS says who is killed.
  *
  * A generation (docs/design.md) is a use of the record and a promotion within
  * it; the word in the flight line names the record and its use.
@@ -19,19 +20,22 @@
  * Abstracted: the claim in the flight line is one step (line.pml proves it);
  * the index is one word for the key, with a TENT; reading the clock is a free
  * choice; the records' hashes always agree, so that a recycled record is as
- * tempting as can be; the entries' memory is grace.pml's.
+ * tempting as can be; the entries' memory is grace.pml's; a leader leads one
+ * flight, so all who watch its life sleep on the same flight.
  *
  * A sleeper is woken by: a wake of the flight word; the kernel, which on a
- * death wakes one of those who sleep on the dead one's life word; the end of
- * the lease it saw; and the back-stop, but that only after somebody whom the
- * kernel had woken died before he had woken the others.
+ * death wakes one of those who sleep on the dead one's life word, or who were
+ * woken and still are in its queue; the end of the lease it saw; and the
+ * back-stop, but that only after somebody whom the kernel had woken died before
+ * he had woken the others.
  *
  * Checked
  *   - no two flights that can be joined lead at once; one accepted commit for
- *     each flight;
+ *     each flight, by who took the lead last, and that is what a reaper links;
  *   - without a change: computations <= 1 + promotions + flights that ended
- *     without a result;
+ *     without a result + evictions;
  *   - a waiter takes the entry that was committed in the flight it joined;
+ *   - nobody takes its own new flight for another's that it could join;
  *   - after invalidate returned: no entry whose computation began before it
  *     was called is LIVE, and no caller who came later is given one;
  *   - after put returned, without others: its value is what is LIVE;
@@ -39,27 +43,53 @@
  *     reaped every record can be claimed and every word in the flight line is
  *     EMPTY, that of an ORPHAN, or one that can be swept.
  *
- * Mutants (each must fail)
- *   BUG_RESULT_STORE        the result is stored, not CASed
- *   BUG_UNLISTED_BEFORE_DONE  the flight leaves its line before it is DONE
- *   BUG_PUT_OVERWRITTEN     publication replaces a LIVE word that the leader has not seen
- *   BUG_ORPHAN_KEPT         no claimer takes an ORPHAN that no wait cell names
- *   BUG_JOIN_ANY_USE        a joiner does not compare the record's use with the line's
- *   BUG_NO_SECOND_LOOKUP    a leader computes without looking up once more
- *   BUG_COMMIT_STORE        LEAD -> RESULT by a store
- *   BUG_SAME_GENERATION     a promotion leaves the token as it is, but for the leader
- *   BUG_PROMOTION_DROPS_FLAGS  promotion clears WAITERS, SUPERSEDED, DETACHED
- *   BUG_DONE_STORE          RESULT -> DONE by a store, with the flags of an earlier look
- *   BUG_RECYCLE_UNSEEN      a record is claimed without a look at the wait cells
- *   BUG_JOIN_UNCHECKED      a waiter does not look at the word again after its fence
- *   BUG_NO_GUARD            publication ignores SUPERSEDED
- *   BUG_NO_DETACH           an invalidate does not set DETACHED
- *   BUG_QUIET_WOKEN         who is woken by a death and finds DONE does not wake the others
- *   BUG_QUIET_HEIR          nor does he if he finds the leader dead, nor who takes over
- *   BUG_QUIET_ABANDON       who abandons wakes nobody
- *   BUG_QUIET_DONE          who ends a flight wakes nobody
- *   BUG_REAPER_SPARES_RESULT  the reaper forgets who died in RESULT
- *   BUG_CLAIMED_SPARED      the reaper forgets CLAIMED records
+ * Scenes (tests/model/run searches each to its end; deep ones with --deep)
+ *   scene two
+ *   scene given-up     -DABANDONS=1
+ *   scene stranded     -DABANDONS=1 -DLEASES=0 -DKILLS=0
+ *   scene leftover     -DLEFTOVER -DLEASES=0 -DKILLS=0
+ *   scene evicted      -DCALLERS=3 -DRECORDS=1 -DEVICTIONS=1 -DLEASES=0 -DKILLS=0
+ *   scene leases       -DCALLERS=3 -DRECORDS=1 -DKILLS=0
+ *   scene deaths       -DCALLERS=3 -DRECORDS=1 -DLEASES=0 -DKILLS=2 -DMORTALS=3
+ *   scene reaper-death -DKILLS=2 -DMORTALS=9
+ *   scene put          -DCHANGE=2 -DLEASES=0 -DKILLS=0
+ *   scene put-death    -DCHANGE=2 -DRECORDS=1 -DLEASES=0 -DMORTALS=17
+ *   scene change       -DCHANGE=1 -DLEASES=0 -DKILLS=0
+ *   scene change-death -DCHANGE=1 -DRECORDS=1 -DLEASES=0 -DMORTALS=17
+ *   deep deaths-all    -DCALLERS=3 -DRECORDS=1 -DLEASES=0 -DKILLS=2 -DMORTALS=15
+ *   deep put-all       -DCHANGE=2
+ *   deep change-all    -DCHANGE=1
+ *   deep three         -DCALLERS=3 -DLEASES=0
+ *   deep three-all     -DCALLERS=3
+ *   deep three-deaths  -DCALLERS=3 -DMORTALS=15 -DKILLS=2
+ *
+ * Mutants: each must fail in the scene it names; pan's complaint has the word
+ * (deadlock: somebody sleeps for ever)
+ *   BUG_RESULT_STORE          two          committed   the result is stored, not CASed
+ *   BUG_UNLISTED_BEFORE_DONE  change-death change_done the flight leaves its line before it is DONE
+ *   BUG_PUT_OVERWRITTEN       put          change_done publication replaces a LIVE word that the leader has not seen
+ *   BUG_ORPHAN_KEPT           two          word        no claimer takes an ORPHAN that no wait cell names
+ *   BUG_JOIN_ANY_USE          leftover     !=r         a joiner does not compare the record's use with the line's
+ *   BUG_NO_SECOND_LOOKUP      two          promotions  a leader computes without looking up once more
+ *   BUG_COMMIT_STORE          two          holder      LEAD -> RESULT by a store
+ *   BUG_SAME_GENERATION       two          holder      a promotion leaves the token as it is
+ *   BUG_PROMOTION_DROPS_FLAGS deaths       joined      promotion clears WAITERS, SUPERSEDED, DETACHED
+ *   BUG_DONE_STORE            evicted      joined      RESULT -> DONE by a store, with the flags of an earlier look
+ *   BUG_RECYCLE_UNSEEN        evicted      joined      a record is claimed without a look at the wait cells
+ *   BUG_JOIN_UNCHECKED        two          joined      a waiter does not look at the word again after its fence
+ *   BUG_NO_GUARD              change-death change_done publication ignores SUPERSEDED
+ *   BUG_NO_DETACH             change-death late        an invalidate does not set DETACHED
+ *   BUG_QUIET_WOKEN           deaths       deadlock    who is woken by a death wakes nobody, unless he takes over or finds RESULT
+ *   BUG_QUIET_HEIR            deaths       deadlock    nor does he, or who takes over, if it needs a leader
+ *   BUG_QUIET_ABANDON         stranded     deadlock    who abandons wakes nobody
+ *   BUG_QUIET_DONE            stranded     deadlock    who ends a flight wakes nobody
+ *   BUG_REAPER_SPARES_RESULT  two          word        the reaper forgets who died in RESULT
+ *   BUG_CLAIMED_SPARED        two          word        the reaper forgets CLAIMED records
+ *
+ * The model holds without the wakes around a promotion and without the one by
+ * who finds RESULT: who was woken by the death wakes everybody, and who leads
+ * wakes in the end.  They are for the others' sake if he is stopped there:
+ * here he goes on at last.
  */
 #ifndef CALLERS
 #define CALLERS 2
@@ -79,10 +109,18 @@
 #ifndef ABANDONS
 #define ABANDONS 0
 #endif
-
-#ifndef MORTALS /* 1: caller 0; 2: all callers and the reaper; 3: the changer too */
+#ifndef EVICTIONS
+#define EVICTIONS 0
+#endif
+/* 1, 2, 4: callers 0, 1, 2; 8: the reaper; 16: the changer. */
+#ifndef MORTALS
 #define MORTALS 1
 #endif
+/*
+ * LEFTOVER: at the start a word of record 0's first use stands in the line.
+ * Who claimed it for the next use died before he took that away, and the record
+ * was freed by a reaper.
+ */
 
 #define FREE 0
 #define CLAIMED 1
@@ -103,13 +141,14 @@
 #define USE(w) ((w) >> 6 & 15)
 #define PROMOTION(w) ((w) >> 10 & 3)
 #define LEADER(w) ((w) >> 12 & 7)
+#define AGE(w) (USE(w) * 4 + PROMOTION(w)) /* rises from leader to leader */
 #define SET(w, flags) ((w) | (flags) << 3)
 #define WITH_STATE(w, state) ((w) - STATE(w) + (state))
 #define UNDER_WAY(w) (STATE(w) == LEAD || STATE(w) == RESULT || STATE(w) == ORPHAN)
 
 short word[RECORDS];
 byte result[RECORDS];	/* an entry, or what tells "none" of one leader from others' */
-#define NO_RESULT(w) (8 + USE(w) * 4 + PROMOTION(w))
+#define NO_RESULT(w) (8 + AGE(w))
 
 /* The flight line: 0 EMPTY, or a record and its use. */
 byte line[2];
@@ -146,16 +185,20 @@ byte life[CALLERS];
 byte wait[CALLERS];	/* wait cell: 0, or 1 + record */
 
 /* The kernel's side of FUTEX_WAITV. */
-bit asleep[CALLERS], owes[CALLERS], backstop;
-byte on_record[CALLERS], on_leader[CALLERS];
-short on_token[CALLERS];
-short expired[RECORDS];	/* 1 + the last token whose lease is over */
+#define AWAKE 0
+#define ASLEEP 1
+#define WOKEN 2	/* and still queued on both words */
+byte asleep[CALLERS];
+bit owes[CALLERS], backstop;
+byte on_record[CALLERS], on_leader[CALLERS], on_age[CALLERS];
+byte expired[RECORDS];	/* 1 + the age of the last leader whose lease is over */
 
-byte kills = KILLS, leases = LEASES, abandons = ABANDONS;
+byte kills = KILLS, leases = LEASES, abandons = ABANDONS, evictions = EVICTIONS;
 
 /* Ghosts. */
 byte running;
 byte flight[RECORDS];	/* which flight the record is */
+byte holder[RECORDS];	/* who took the lead last */
 byte flights, entries, promotions, ended;
 byte of_flight[8];	/* by entry */
 byte committed[8];	/* by flight: the entry accepted */
@@ -230,7 +273,7 @@ inline wake_all(r, l)
 			do
 			:: k < CALLERS ->
 				if
-				:: asleep[k] && (on_record[k] == r || on_leader[k] == l) -> asleep[k] = 0
+				:: asleep[k] && (on_record[k] == r || on_leader[k] == l) -> asleep[k] = WOKEN
 				:: else
 				fi;
 				k++
@@ -461,6 +504,7 @@ inline end_lead(r, token, state, e)
 			:: word[r] != x -> ok = 0
 			:: word[r] == x ->
 #endif
+				assert(holder[r] == me);
 				word[r] = WITH_STATE(x, state);
 				if
 				:: state == RESULT ->
@@ -492,6 +536,19 @@ inline end_lead(r, token, state, e)
 
 #define FORGET                                                                 \
 	w = 0; x = 0; t = 0; r = 0; e = 0; v = 0; k = 0; joined = 0; ok = 0
+
+/* Whether who was woken by a death wakes the others when he finds w. */
+#ifdef BUG_QUIET_WOKEN
+#define HELPS(w) false
+#elif defined(BUG_QUIET_HEIR)
+#define HELPS(w) (STATE(w) == RESULT || STATE(w) == DONE)
+#else
+#define HELPS(w) true
+#endif
+
+/* Off both words' queues. */
+#define NO_SLEEPER                                                             \
+	atomic { asleep[me] = AWAKE; on_record[me] = 0; on_leader[me] = 0; on_age[me] = 0 }
 
 proctype caller(byte me; bit mortal)
 {
@@ -544,7 +601,8 @@ lookup:
 		:: true ->
 			flights++; flight[r] = flights;
 			w = WITH_STATE(w, LEAD);
-			result[r] = NO_RESULT(w)
+			result[r] = NO_RESULT(w);
+			holder[r] = me
 		fi
 	};
 	atomic { if :: KILLED :: true -> word[r] = w fi };
@@ -563,7 +621,8 @@ lookup:
 					line[1] = LISTED(r, USE(w))
 				:: else -> ok = 0; v = 0
 				fi
-			fi
+			fi;
+			assert(ok || v == 0 || RECORD(v) != r) /* or it were found for ever */
 		fi
 	};
 	if
@@ -604,7 +663,7 @@ lead:	/* record r, token t */
 		of_flight[e] = flight[r];
 		before[e] = !change_begun;
 #if CHANGE == 0
-		assert(entries <= 1 + promotions + ended);
+		assert(entries <= 1 + promotions + ended + EVICTIONS - evictions);
 #endif
 		/* A flight that others can join leads alone. */
 		assert(!(line[0] != 0 && line[1] != 0 && HAS_MATCH(line[0]) && HAS_MATCH(line[1])))
@@ -625,6 +684,7 @@ lead:	/* record r, token t */
 	:: else
 	fi;
 	/* Publish, end. */
+	atomic { x = 0; t = 0 };
 	link(r, e, me);
 	finish(r);
 	goto served;
@@ -679,41 +739,42 @@ waiting:
 		/* pins the block, then */
 		atomic { if :: KILLED :: true -> wait[me] = 0 fi };
 		goto served
-	:: STATE(w) == ORPHAN -> v = NOBODY; goto take_over
+	:: STATE(w) == ORPHAN -> v = LEADER(w); goto take_over
 	:: STATE(w) == LEAD ->
 		v = LEADER(w);
 		if
 		:: life[v] != ALIVE -> goto take_over
-		:: life[v] == ALIVE && expired[r] > TOKEN(w) -> goto take_over
-		:: atomic { life[v] == ALIVE && leases > 0 && expired[r] <= TOKEN(w) ->
-			leases--; expired[r] = 1 + TOKEN(w) };
+		:: life[v] == ALIVE && expired[r] > AGE(w) -> goto take_over
+		:: atomic { life[v] == ALIVE && leases > 0 && expired[r] <= AGE(w) ->
+			leases--; expired[r] = 1 + AGE(w) };
 			goto take_over
-		:: life[v] == ALIVE && expired[r] <= TOKEN(w)
+		:: life[v] == ALIVE && expired[r] <= AGE(w)
 		fi;
 		/* FUTEX_WAITV {flight word, leader's life word} */
 		atomic {
 			if
 			:: word[r] == w && life[v] == ALIVE ->
-				asleep[me] = 1;
-				on_record[me] = r; on_leader[me] = v; on_token[me] = TOKEN(w)
+				asleep[me] = ASLEEP;
+				on_record[me] = r; on_leader[me] = v; on_age[me] = AGE(w)
 			:: else
 			fi;
-			v = 0; w = 0
+			w = 0
 		};
 		do
-		:: atomic { asleep[me] == 0 -> break }
-		:: atomic { asleep[me] && backstop -> asleep[me] = 0; break }
-		:: atomic { asleep[me] && expired[r] > on_token[me] -> asleep[me] = 0; break }
-		:: atomic { asleep[me] && leases > 0 && expired[r] <= on_token[me] ->
-			leases--; expired[r] = 1 + on_token[me]; asleep[me] = 0; break }
+		:: atomic { asleep[me] != ASLEEP -> break }
+		:: atomic { asleep[me] == ASLEEP && KILLED }
+		:: atomic { asleep[me] == ASLEEP && backstop -> asleep[me] = WOKEN; break }
+		:: atomic { asleep[me] == ASLEEP && expired[r] > on_age[me] ->
+			asleep[me] = WOKEN; break }
+		:: atomic { asleep[me] == ASLEEP && leases > 0 && expired[r] <= on_age[me] ->
+			leases--; expired[r] = 1 + on_age[me]; asleep[me] = WOKEN; break }
 		od;
-#if !defined(BUG_QUIET_WOKEN) && !defined(BUG_QUIET_HEIR)
-		if
-		:: owes[me] -> v = on_leader[me]; wake_all(r, v); v = 0 /* woken by a death */
+		NO_SLEEPER;
+		if /* perhaps the kernel woke nobody else */
+		:: life[v] != ALIVE && HELPS(word[r]) -> wake_all(r, v)
 		:: else
 		fi;
-#endif
-		atomic { owes[me] = 0; on_record[me] = 0; on_leader[me] = 0; on_token[me] = 0 };
+		atomic { owes[me] = 0; v = 0 };
 		goto waiting
 	fi;
 
@@ -730,6 +791,7 @@ take_over: /* the flight that w shows; v its leader */
 			w = PROMOTED(w, me);
 			word[r] = w;
 			ok = 1;
+			holder[r] = me;
 			promotions++
 		fi
 	};
@@ -756,12 +818,12 @@ killed:
 		:: owes[me] -> backstop = 1; owes[me] = 0
 		:: else
 		fi;
-		asleep[me] = 0; on_record[me] = 0; on_leader[me] = 0; on_token[me] = 0;
+		NO_SLEEPER;
 		if
-		:: asleep[0] && on_leader[0] == me -> asleep[0] = 0; owes[0] = 1
-		:: asleep[1] && on_leader[1] == me -> asleep[1] = 0; owes[1] = 1
+		:: asleep[0] && on_leader[0] == me -> asleep[0] = WOKEN; owes[0] = 1
+		:: asleep[1] && on_leader[1] == me -> asleep[1] = WOKEN; owes[1] = 1
 #if CALLERS > 2
-		:: asleep[2] && on_leader[2] == me -> asleep[2] = 0; owes[2] = 1
+		:: asleep[2] && on_leader[2] == me -> asleep[2] = WOKEN; owes[2] = 1
 #endif
 		:: else
 		fi;
@@ -778,6 +840,7 @@ proctype reaper(bit mortal)
 	byte d, r, v, k, e;
 	bit ok;
 
+	running == 0 || life[0] == DIED || life[1] == DIED || THIRD == DIED;
 	if
 	:: true
 	:: running == 0 /* nobody stumbles over the dead before */
@@ -807,6 +870,7 @@ start:
 		:: STATE(w) == RESULT && LEADER(w) == d ->
 #ifndef BUG_REAPER_SPARES_RESULT
 			e = result[r];
+			assert(committed[flight[r]] == e);
 			link(r, e, 5);
 			finish(r)
 #else
@@ -814,7 +878,7 @@ start:
 #endif
 		:: else
 		fi;
-		r++
+		atomic { w = 0; e = 0; r++ }
 	:: r == RECORDS -> break
 	od;
 	life[d] = REAPED;
@@ -858,10 +922,9 @@ proctype changer(bit mortal)
 			od
 		:: else
 		fi;
-		j++
-	:: j == 2 -> break
+		atomic { w = 0; r = 0; v = 0; j++ }
+	:: j == 2 -> j = 0; break
 	od;
-	atomic { w = 0; j = 0; r = 0 };
 	do
 	:: v = index;
 #if CHANGE == 1
@@ -902,6 +965,16 @@ killed:
 }
 #endif
 
+#if EVICTIONS > 0
+/* Takes LIVE words away whenever it likes, and marks nothing. */
+proctype evictor()
+{
+end:	do
+	:: atomic { evictions > 0 && index >= LIVE(0) -> evictions--; index = 0 }
+	od
+}
+#endif
+
 #ifdef BUG_ORPHAN_KEPT
 #define CLAIMABLE(w) (STATE(w) == FREE || STATE(w) == DONE)
 #else
@@ -912,16 +985,23 @@ killed:
 /* Starts everybody; at the end looks at what is left. */
 init {
 	atomic {
+#ifdef LEFTOVER
+		word[0] = WORD(FREE, 0, 2, 0, 0);
+		line[0] = LISTED(0, 1);
+#endif
 		running = CALLERS + (CHANGE > 0);
-		run caller(0, 1);
-		run caller(1, MORTALS > 1);
+		run caller(0, MORTALS & 1);
+		run caller(1, MORTALS >> 1 & 1);
 #if CALLERS > 2
-		run caller(2, MORTALS > 1);
+		run caller(2, MORTALS >> 2 & 1);
 #endif
 #if CHANGE > 0
-		run changer(MORTALS > 2);
+		run changer(MORTALS >> 4 & 1);
 #endif
-		run reaper(MORTALS > 1)
+#if EVICTIONS > 0
+		run evictor();
+#endif
+		run reaper(MORTALS >> 3 & 1)
 	};
 	atomic {
 		running == 0 && QUIET(life[0]) && QUIET(life[1]) && QUIET(THIRD) ->

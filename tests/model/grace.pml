@@ -20,20 +20,27 @@
  *
  * FENCES: readers fence (SHMC_FENCES), the poller's barrier does nothing.
  *
- * Mutants (each must fail)
- *   BUG_NO_MEMBARRIER        the poller's barrier does nothing
- *   BUG_PINS_BEFORE_EPOCH    the scan looks at pins, wait cell, epoch
- *   BUG_PINS_BEFORE_WAIT     the scan looks at epoch, pins, wait cell
- *   BUG_NO_REVOKED_CHECK     readers trust what they saw
- *   BUG_REVOKED_READ_LATE    the scan reads `revoked` after its barrier, as it goes
- *   BUG_REVOKE_NO_BARRIER    a revoker goes on with its scan, no second barrier
- *   BUG_REVOKED_STORE        `revoked` is stored, so that it can go back
- *   BUG_CHECK_BEFORE_PIN     a reader checks `revoked`, then pins
- *   BUG_CLEAR_BEFORE_PIN     a waiter clears its wait cell, then pins
- *   BUG_JOIN_NO_CHECK        a waiter does not look at the record again after its fence
- *   BUG_GOAL_BEFORE_UNLINK   the goal is drawn before the entry is unlinked
- *   BUG_WAIT_IGNORED         the scan does not look at wait cells
- *   BUG_ONE_FENCE (FENCES)   no fence between pin and revoked check
+ * Scenes (tests/model/run searches each to its end; deep ones with --deep)
+ *   scene waiter   -DREADERS=0
+ *   scene reader   -DWAITERS=0
+ *   scene both     -DCYCLES=1
+ *   scene fences   -DCYCLES=1 -DFENCES
+ *   deep both-twice -DCYCLES=2
+ *
+ * Mutants: each must fail in the scene it names; pan's complaint has the word
+ *   BUG_NO_MEMBARRIER      reader  memory   the poller's barrier does nothing
+ *   BUG_PINS_BEFORE_EPOCH  reader  memory   the scan looks at pins, wait cell, epoch
+ *   BUG_PINS_BEFORE_WAIT   waiter  memory   the scan looks at epoch, pins, wait cell
+ *   BUG_NO_REVOKED_CHECK   reader  garbage  readers trust what they saw
+ *   BUG_REVOKED_READ_LATE  reader  memory   the scan reads `revoked` after its barrier, as it goes
+ *   BUG_REVOKE_NO_BARRIER  reader  memory   a revoker goes on with its scan, no second barrier
+ *   BUG_REVOKED_STORE      reader  garbage  `revoked` is stored, so that it can go back
+ *   BUG_CHECK_BEFORE_PIN   reader  memory   a reader checks `revoked`, then pins
+ *   BUG_CLEAR_BEFORE_PIN   waiter  memory   a waiter clears its wait cell, then pins
+ *   BUG_JOIN_NO_CHECK      waiter  memory   a waiter does not look at the record again after its fence
+ *   BUG_GOAL_BEFORE_UNLINK reader  garbage  the goal is drawn before the entry is unlinked
+ *   BUG_WAIT_IGNORED       waiter  memory   the scan does not look at wait cells
+ *   BUG_ONE_FENCE          fences  memory   no fence between pin and revoked check
  */
 #ifndef READERS
 #define READERS 1 /* slots 0 .. READERS - 1 */

@@ -18,14 +18,23 @@
  * A TENT carries its owner but no sequence number here: words may come back
  * (ABA) more often than in the code.
  *
- * Mutants (each must fail)
- *   BUG_PLAIN_STORE      step 5 stores instead of CAS
- *   BUG_NO_SECOND_LOOK   step 3 left out
- *   BUG_GUARD_BEFORE_CLAIM  step 4 made before step 2
- *   BUG_TENT_SPARED      line_remove() takes LIVE words only
- *   BUG_REMOVE_ONE_TRY   line_remove() goes on to the next word if its CAS fails
- *   BUG_MARK_LAST        the guard is marked after the line was cleaned
- *   BUG_DEAD_SPARED      the TENT of a dead owner is never killed
+ * Scenes (tests/model/run searches each to its end; deep ones with --deep)
+ *   scene put-flight    -DCONFIG=0
+ *   scene two-flights   -DCONFIG=1
+ *   scene two-puts      -DCONFIG=2
+ *   scene other-key     -DCONFIG=3
+ *   deep put-two-flights -DCONFIG=4
+ *   deep three-puts     -DCONFIG=5
+ *   deep other-put      -DCONFIG=6
+ *
+ * Mutants: each must fail in the scene it names; pan's complaint has the word
+ *   BUG_PLAIN_STORE        two-puts    <=1     step 5 stores instead of CAS
+ *   BUG_NO_SECOND_LOOK     two-puts    <=1     step 3 left out
+ *   BUG_GUARD_BEFORE_CLAIM put-flight  marked  step 4 made before step 2
+ *   BUG_TENT_SPARED        other-key   marked  line_remove() takes LIVE words only
+ *   BUG_REMOVE_ONE_TRY     two-flights marked  line_remove() goes on to the next word if its CAS fails
+ *   BUG_MARK_LAST          put-flight  marked  the guard is marked after the line was cleaned
+ *   BUG_DEAD_SPARED        put-flight  alone   the TENT of a dead owner is never killed
  */
 #ifndef N
 #define N 3
@@ -56,7 +65,8 @@ byte running;	/* ghost: processes that have not ended */
 #endif
 
 #define CHECK                                                                  \
-	assert(SUM(IS_A) <= 1 && SUM(IS_B) <= 1 && !(marked && SUM(GUARDED) > 0))
+	assert(SUM(IS_A) <= 1 && SUM(IS_B) <= 1);                              \
+	assert(!(marked && SUM(GUARDED) > 0))
 
 /* Every shared write is one step: killed before it, or done. */
 #define KILLED mortal -> goto killed
@@ -329,7 +339,6 @@ proctype evictor(byte times)
  *   4     two setters of the flight, put (marks)       evictor        empty
  *   5     three puts, one immortal                     evictor        OLD
  *   6     setter of the flight, put, remover           put of key B   empty
- * 0 to 3 are the quick ones, 4 to 6 the deep ones.
  */
 #ifndef CONFIG
 #define CONFIG 0
