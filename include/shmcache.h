@@ -494,8 +494,9 @@ SHMC_API struct shmc_view *shmc_lead_old(struct shmc_lead *lead);
  * pass: what was appended is the caller's own; this key cannot be shared: for
  *	ttl_ms (0: only who waits now) everybody computes for himself, at most
  *	fan_out (1 to 64) at a time.
- * refresh: the older value is still right: stored once more, for ttl_ms.
- *	SHMC_MISS and the lead goes on: there is none.
+ * refresh: the older value is still right: stored once more, for ttl_ms, with
+ *	the terms that it had, or those of shmc_lead_terms().  SHMC_MISS and the
+ *	lead goes on: there is none.
  */
 SHMC_API SHMC_MUST_USE enum shmc_status shmc_lead_share(
     struct shmc_lead *lead, struct shmc_view *view);

@@ -251,6 +251,7 @@ no_value(struct lead *lead, enum shmc_status status)
 		return lead_fenced(lead);
 	if (passed != SHMC_OK && !flight_cancel(lead->me, &lead->hold))
 		return lead_fenced(lead);
+	count(lead->me->slot, COUNT_ABANDONS);
 	return lead_over(lead, status);
 }
 
@@ -344,6 +345,26 @@ shmc_lead_value(struct shmc_lead *handle, const void *value,
 	return end_with_value(lead, value, value_bytes, &terms, &e);
 }
 
+/*
+ * What the older value was stored with; but its tags count from now: that it is
+ * still right was found out in this computation.
+ */
+static void
+take_old_terms(struct lead *lead)
+{
+	struct entry_view bounds;
+	struct entry_terms terms;
+
+	/* Held by the view of it. */
+	if (lead->has_terms ||
+	    !entry_read(lead->me->seg, lead->seen, &bounds))
+		return;
+	entry_terms_of(&bounds, &terms);
+	terms.tag_clock = lead->terms.tag_clock;
+	terms.cost_us = 0;
+	lead->terms = terms;
+}
+
 enum shmc_status
 shmc_lead_refresh(struct shmc_lead *handle, uint64_t ttl_ms,
     struct shmc_view *view)
@@ -356,6 +377,8 @@ shmc_lead_refresh(struct shmc_lead *handle, uint64_t ttl_ms,
 		return SHMC_FENCED;
 	if (lead->old.data == NULL)
 		return SHMC_MISS;
+	take_old_terms(lead);
+	lead->status = SHMC_OK; /* of what was appended, which is dropped */
 	if (lead->old.piece_bytes == lead->old.size_bytes)
 		return shmc_lead_value(handle, lead->old.data,
 		    lead->old.size_bytes, ttl_ms, view);
@@ -553,6 +576,7 @@ shmc_lead_terms(struct shmc_lead *handle, const struct shmc_terms *terms)
 	if (status != SHMC_OK)
 		return status;
 	lead->terms = resolved;
+	lead->has_terms = true;
 	lead->jitter_percent = terms->jitter_percent;
 	return SHMC_OK;
 }

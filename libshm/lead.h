@@ -32,6 +32,7 @@ struct lead {
 	uint8_t kind;
 	uint8_t fan_out; /* LEAD_PERMIT: among so many */
 	bool wants_cost; /* store what the computation cost */
+	bool has_terms;	 /* the loader has said them */
 	uint16_t role;
 	uint32_t status; /* how it ended; before: what appending answered */
 };

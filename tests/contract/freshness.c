@@ -3,6 +3,7 @@
 #include "inside.h"
 
 #include "flight.h"
+#include "index.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -612,4 +613,253 @@ TEST(contract__r16__refresher_stopped_anywhere_stops_no_reader)
 		cache_audit(s->cache);
 		shmc_close(s->cache);
 	}
+}
+
+/* ------------------------------------------------ R20: the loader decides --- */
+
+/* The key's entry, which nobody changes meanwhile. */
+static struct entry_view
+entry_of(struct scene *s)
+{
+	struct key key = key_from(s->cache, "k");
+	struct entry_view view;
+	_Atomic uint64_t *at;
+
+	REQUIRE(index_find(&s->cache->seg, &key, &view, &at) != WORD_EMPTY);
+	return view;
+}
+
+static void
+check_terms(struct scene *s, uint32_t grace_ms, uint32_t keep_ms,
+    uint32_t tags)
+{
+	struct entry_view view = entry_of(s);
+
+	REQUIRE(view.extra != NULL);
+	CHECK_EQ(load_relaxed(&view.extra->grace_ms), grace_ms);
+	CHECK_EQ(load_relaxed(&view.extra->keep_ms), keep_ms);
+	CHECK_EQ(view.tag_count, tags);
+}
+
+static const char *tag_names[] = { "one", "two", "three" };
+
+static struct shmc_terms
+terms_with_tags(uint64_t grace_ms, uint32_t tags)
+{
+	struct shmc_terms terms = SHMC_TERMS_INIT;
+
+	terms.grace_ms = grace_ms;
+	terms.keep_ms = 2 * grace_ms;
+	terms.tags = tag_names;
+	terms.tag_count = tags;
+	return terms;
+}
+
+/* Twice: the last ones count, and one of them is invalidated meanwhile or later. */
+static void
+load_with_terms(struct shmc_lead *lead, void *arg)
+{
+	struct scene *s = arg;
+	struct shmc_terms terms = terms_with_tags(1, 1);
+
+	atomic_fetch_add(&s->loads, 1);
+	CHECK_EQ(shmc_lead_terms(lead, &terms), SHMC_OK);
+	terms = terms_with_tags(5000, 2);
+	CHECK_EQ(shmc_lead_terms(lead, &terms), SHMC_OK);
+	if (s->ending == END_ABANDON)
+		CHECK_EQ(shmc_invalidate_tag(s->cache, "two"), SHMC_OK);
+	CHECK_EQ(shmc_lead_value(lead, "new", 3, TTL_MS, NULL), SHMC_OK);
+}
+
+static void
+fetch_with(struct scene *s, shmc_loader *loader)
+{
+	struct shmc_view view;
+
+	note(s, shmc_fetch(s->cache, "k", 1, &s->wait, loader, s, &view),
+	    &view);
+}
+
+TEST(contract__r20__terms_and_tags_are_the_loaders)
+{
+	struct scene *s = scene_new();
+	size_t n;
+	char copy[3];
+
+	CHECK_EQ(shmc_delete(s->cache, "k", 1), SHMC_OK);
+	fetch_with(s, load_with_terms);
+	check_terms(s, 5000, 10000, 2);
+	check_get(s->cache, "k", "new");
+	let_pass(s->cache, TTL_MS + 1000);
+	CHECK_EQ(shmc_get(s->cache, "k", 1, copy, 3, &n), SHMC_STALE);
+	let_pass(s->cache, 5000);
+	check_miss(s->cache, "k");
+	s->cache->seg.created_ms += TTL_MS + 6000;
+	CHECK_EQ(shmc_invalidate_tag(s->cache, "three"), SHMC_OK);
+	check_get(s->cache, "k", "new");
+	CHECK_EQ(shmc_invalidate_tag(s->cache, "one"), SHMC_OK);
+	check_miss(s->cache, "k");
+}
+
+/* It may have been made from what was invalidated. */
+TEST(contract__r20__tag_invalidated_in_the_loader__is_a_miss_at_once)
+{
+	struct scene *s = scene_new();
+
+	CHECK_EQ(shmc_delete(s->cache, "k", 1), SHMC_OK);
+	s->ending = END_ABANDON;
+	fetch_with(s, load_with_terms);
+	CHECK_EQ(atomic_load(&s->status[SHMC_OK]), 1); /* the caller has it */
+	check_miss(s->cache, "k");
+}
+
+static void
+check_old(struct shmc_lead *lead, void *arg)
+{
+	struct scene *s = arg;
+	struct shmc_view *old = shmc_lead_old(lead);
+	int role = -1;
+
+	if (old != NULL) {
+		CHECK_EQ(old->size_bytes, 3);
+		CHECK_MEM(old->data, "old", 3);
+		role = (int)old->role;
+	}
+	atomic_store(&s->answer, role);
+}
+
+/* What the loader sees of the older value, so long after it was stored. */
+static int
+old_after(uint64_t ms)
+{
+	struct scene *s = scene_new();
+
+	let_pass(s->cache, ms);
+	fetch_with(s, check_old);
+	return atomic_load(&s->answer);
+}
+
+TEST(contract__r20__loader_sees_the_older_value_while_there_is_one)
+{
+	CHECK_EQ(old_after(2 * TTL_MS), SHMC_ROLE_STALE);
+	CHECK_EQ(old_after(2 * TTL_MS + GRACE_MS), SHMC_ROLE_NONE);
+	CHECK_EQ(old_after(2 * TTL_MS + GRACE_MS + KEEP_MS), -1);
+}
+
+TEST(contract__r20__begin_gives_the_older_value_to_serve_at_once)
+{
+	struct scene *s = scene_new();
+	struct shmc_view view, *old;
+	struct shmc_lead lead;
+
+	make_stale(s);
+	REQUIRE_EQ(shmc_begin(s->cache, "k", 1, NULL, &view, &lead), SHMC_LEAD);
+	CHECK(view.data == NULL);
+	old = shmc_lead_old(&lead);
+	REQUIRE(old != NULL);
+	CHECK_EQ(old->role, SHMC_ROLE_STALE);
+	CHECK_MEM(old->data, "old", 3);
+	CHECK_EQ(shmc_lead_value(&lead, "new", 3, 0, &view), SHMC_OK);
+	CHECK_MEM(view.data, "new", 3);
+	CHECK_EQ(view.role, SHMC_ROLE_LED);
+	shmc_view_release(&view);
+	CHECK_EQ(shmc_detach_thread(s->cache), 0); /* nothing is held */
+}
+
+TEST(contract__r20__refresh_keeps_value_and_terms_and_renews_the_ttl)
+{
+	struct scene *s = scene_new();
+	struct shmc_terms terms = terms_with_tags(GRACE_MS, 3);
+	uint64_t expiry;
+
+	terms.ttl_ms = TTL_MS;
+	REQUIRE_EQ(shmc_store(s->cache, "k", 1, "old", 3, &terms, SHMC_ALWAYS,
+	    0), SHMC_OK);
+	expiry = entry_of(s).expiry_ms;
+	make_stale(s);
+	fetch_and_end(s, END_REFRESH);
+	expect(s, SHMC_OK, SHMC_ROLE_LED, 1);
+	check_get(s->cache, "k", "old");
+	CHECK_GE(entry_of(s).expiry_ms, expiry + 2 * TTL_MS);
+	check_terms(s, GRACE_MS, 2 * GRACE_MS, 3);
+	/* What it was made from can still be invalidated. */
+	CHECK_EQ(shmc_invalidate_tag(s->cache, "three"), SHMC_OK);
+	check_miss(s->cache, "k");
+}
+
+static void
+refresh_with_terms(struct shmc_lead *lead, void *arg)
+{
+	struct scene *s = arg;
+	struct shmc_terms terms = terms_with_tags(7, 1);
+
+	atomic_fetch_add(&s->loads, 1);
+	CHECK_EQ(shmc_lead_terms(lead, &terms), SHMC_OK);
+	CHECK_EQ(shmc_lead_refresh(lead, TTL_MS, NULL), SHMC_OK);
+}
+
+TEST(contract__r20__refresh_takes_new_terms_if_the_loader_gives_some)
+{
+	struct scene *s = scene_new();
+
+	make_stale(s);
+	fetch_with(s, refresh_with_terms);
+	check_get(s->cache, "k", "old");
+	check_terms(s, 7, 14, 1);
+}
+
+#define LARGE_BYTES 300000u
+
+/* After an attempt to append more than may be. */
+static void
+refresh_large(struct shmc_lead *lead, void *arg)
+{
+	static char much[1u << 20];
+	struct scene *s = arg;
+	enum shmc_status status;
+
+	atomic_fetch_add(&s->loads, 1);
+	do
+		status = shmc_lead_append(lead, much, sizeof much);
+	while (status == SHMC_OK);
+	CHECK_EQ(status, SHMC_TOO_LARGE);
+	CHECK_EQ(shmc_lead_refresh(lead, TTL_MS, NULL), SHMC_OK);
+}
+
+TEST(contract__r20__refresh_of_a_value_in_pieces)
+{
+	struct scene *s = scene_new();
+	struct shmc_terms terms = terms_with_tags(GRACE_MS, 0);
+	static unsigned char value[LARGE_BYTES];
+	size_t n;
+
+	terms.ttl_ms = TTL_MS;
+	value_fill(value, sizeof value, 1, 7);
+	REQUIRE_EQ(shmc_store(s->cache, "k", 1, value, sizeof value, &terms,
+	    SHMC_ALWAYS, 0), SHMC_OK);
+	make_stale(s);
+	fetch_with(s, refresh_large);
+	CHECK_EQ(atomic_load(&s->role[SHMC_ROLE_LED]), 1);
+	memset(value, 0, sizeof value);
+	REQUIRE_EQ(shmc_get(s->cache, "k", 1, value, sizeof value, &n), SHMC_OK);
+	CHECK_EQ(value_check(value, n, 1), 7);
+	check_terms(s, GRACE_MS, 2 * GRACE_MS, 0);
+	cache_audit(s->cache);
+}
+
+/* The view of the new value needs no more cells than that of the old one had. */
+TEST(contract__r20__refresh_with_all_views_but_one_in_use)
+{
+	struct scene *s = scene_new();
+	struct shmc_view views[SHMC_VIEWS_MAX - 1];
+
+	put(s->cache, "other", "v");
+	for (unsigned i = 0; i < SHMC_VIEWS_MAX - 1; i++)
+		REQUIRE_EQ(shmc_view(s->cache, "other", 5, &views[i]), SHMC_OK);
+	make_stale(s);
+	fetch_and_end(s, END_NEW);
+	expect(s, SHMC_OK, SHMC_ROLE_LED, 0);
+	check_get(s->cache, "k", "new");
+	for (unsigned i = 0; i < SHMC_VIEWS_MAX - 1; i++)
+		shmc_view_release(&views[i]);
 }
