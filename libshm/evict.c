@@ -302,13 +302,14 @@ evict_ahead(struct member *me)
 
 /* ------------------------------------------------------ their fair share -- */
 
+/* A RETIRED one counts until it is FREE: else a value's block replaced it. */
 static bool
 is_side(uint64_t word)
 {
 	enum block_state state = block_state(word);
 
-	return block_class(word) == BLOCK_SIDE && (state == BLOCK_OPEN ||
-	    state == BLOCK_SEALED || state == BLOCK_EVICTING);
+	return block_class(word) == BLOCK_SIDE && state > BLOCK_FREE &&
+	    state <= BLOCK_RETIRED;
 }
 
 /* How many SIDE blocks more there may be; negative: too many there are. */
