@@ -959,7 +959,7 @@ rage(void)
 static void
 check_everybody_works(void)
 {
-	uint64_t before[WORKERS_MAX], end = now_ns() + STUCK_NS;
+	uint64_t before[WORKERS_MAX] = { 0 }, end = now_ns() + STUCK_NS;
 	unsigned waiting = options.workers;
 
 	for (unsigned i = 0; i < options.workers; i++)
