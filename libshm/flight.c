@@ -526,6 +526,7 @@ inherit(struct member *me, uint64_t line_word, uint64_t lease_ns,
 		&lease_end))
 		return FLIGHT_TAKEN;
 	hold->number = number;
+	hold->rank = 0;
 	return take_over(me, hold, word, lease_ns) ? FLIGHT_INHERITS :
 						     FLIGHT_AGAIN;
 }
@@ -645,6 +646,7 @@ flight_enter(struct member *me, uint64_t hash, uint64_t lease_ns,
 	if (set == LINE_SET) {
 		barrier_full(); /* W4 */
 		hold_set(hold, number, word);
+		hold->rank = 0;
 		TESTPOINT("flight_led");
 		return FLIGHT_LEADS;
 	}

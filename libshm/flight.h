@@ -15,7 +15,7 @@
 struct flight_hold {
 	uint32_t number; /* of the record */
 	uint64_t token;	 /* its word, without state and flags */
-	unsigned rank;	 /* of a waiter, from 1 */
+	unsigned rank;	 /* of who has joined, from 1; else 0 */
 	bool late;	 /* of a waiter: there was a result already */
 	uint64_t kicks;	 /* of a waiter: as they were when it joined */
 };

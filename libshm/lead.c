@@ -186,7 +186,9 @@ end_with(struct lead *lead, const struct ending *e)
 	enum shmc_status status = SHMC_OK;
 
 	if (lead->kind == LEAD_FLIGHT) {
-		served = flight_joined(me->seg, lead->hold.number);
+		/* But ourselves, who may have waited. */
+		served = flight_joined(me->seg, lead->hold.number) -
+		    (lead->hold.rank > 0);
 		if (!publish(lead, e, &flags))
 			return lead_fenced(lead);
 	}
